@@ -1,0 +1,165 @@
+"""Dify's Service API, one method a call: typed events out, our errors out."""
+
+import logging
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from opendify import __version__
+from opendify.dify.events import EventStream, RunLimits
+from opendify.dify.failures import dify_errors_mapped
+from opendify.dify.pump import ResponsePump
+from opendify.errors import DifyError
+from opendify.records import Clock
+from opendify.settings import DifyApp, Settings
+from opendify.translate.dify_errors import error_from_response
+from opendify.translate.dify_request import DifyRequest
+from opendify.translate.turn import Attachment
+from opendify.wire.sse import encode_json
+
+# Dify's own Gunicorn closes idle connections after 2 s, and each one held open takes one of its ten slots.
+_KEEPALIVE_SECONDS = 1.5
+_CALL_SECONDS = 10.0
+_UPLOAD_SECONDS = 120.0
+# The event stream keeps the exact time; this only frees a reader that nobody waits for.
+_READ_GRACE_SECONDS = 30.0
+
+logger = logging.getLogger(__name__)
+
+TransportFactory = Callable[[], httpx.BaseTransport]
+
+
+class DifyClient:
+    """Talks to all configured apps through pooled connections, opened on first use.
+
+    One object a process: connections must not cross a fork.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transport: TransportFactory | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clients: dict[str, httpx.Client] = {}
+
+    def open_run(self, app: DifyApp, request: DifyRequest) -> EventStream:
+        """Start a run; the stream must be closed. Nothing is waited for yet."""
+        settings = self._settings
+        limits = RunLimits(
+            first_event_seconds=app.timeout_seconds or settings.dify_first_event_timeout_seconds,
+            idle_seconds=app.timeout_seconds or settings.dify_idle_timeout_seconds,
+            total_seconds=settings.dify_total_timeout_seconds,
+        )
+        client = self._client(app)
+        timeout = httpx.Timeout(
+            settings.dify_connect_timeout_seconds,
+            read=max(limits.first_event_seconds, limits.idle_seconds) + _READ_GRACE_SECONDS,
+        )
+        http_request = client.build_request(
+            "POST",
+            app.api_base + request.path,
+            content=encode_json(request.body),
+            headers={**_headers(app), "Content-Type": "application/json", "Accept-Encoding": "identity"},
+            timeout=timeout,
+        )
+        stop_path, user = request.stop_path, request.body["user"]
+
+        def stop(task_id: str) -> None:
+            self._stop(app, stop_path.format(task_id=task_id), user)
+
+        return EventStream(ResponsePump(client, http_request), limits, self._clock, stop)
+
+    def call(
+        self, app: DifyApp, method: str, path: str, body: object = None
+    ) -> tuple[httpx.Response, object]:
+        """A short call: the response, and its JSON.
+
+        Raises:
+            GatewayError: No connection, an error status, or no JSON.
+        """
+        response = self.exchange(app, method, path, body)
+        if response.status_code >= 400:
+            raise error_from_response(response.status_code, response.content)
+        try:
+            return response, response.json()
+        except ValueError as error:
+            raise DifyError("Dify answered with something that is not JSON") from error
+
+    def exchange(self, app: DifyApp, method: str, path: str, body: object = None) -> httpx.Response:
+        """A short call whose status the caller wants to see."""
+        content = None if body is None else encode_json(body)
+        timeout = httpx.Timeout(_CALL_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
+        headers = {**_headers(app), "Content-Type": "application/json"} if content else _headers(app)
+        with dify_errors_mapped():
+            return self._client(app).request(
+                method, app.api_base + path, content=content, headers=headers, timeout=timeout
+            )
+
+    def upload(self, app: DifyApp, attachment: Attachment, user: str) -> str:
+        """Upload a file's content for `user`; its `upload_file_id`.
+
+        Raises:
+            GatewayError: Too large, refused, or no connection.
+        """
+        part = (attachment.filename, attachment.content or b"", attachment.mime_type)
+        timeout = httpx.Timeout(_UPLOAD_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
+        with dify_errors_mapped():
+            response = self._client(app).post(
+                f"{app.api_base}/files/upload",
+                files={"file": part},
+                data={"user": user},
+                headers=_headers(app),
+                timeout=timeout,
+            )
+        if response.status_code not in {200, 201}:
+            raise error_from_response(response.status_code, response.content)
+        upload = response.json()
+        return str(upload["id"])
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        with self._lock:
+            for client in self._clients.values():
+                client.close()
+            self._clients.clear()
+
+    def _stop(self, app: DifyApp, path: str, user: object) -> None:
+        try:
+            self.exchange(app, "POST", path, {"user": user})
+        except DifyError:
+            logger.warning("a run could not be stopped", extra={"model": app.name}, exc_info=True)
+
+    def _client(self, app: DifyApp) -> httpx.Client:
+        key = str(app.ca_file or "")
+        client = self._clients.get(key)
+        if client is None:
+            with self._lock:
+                client = self._clients.get(key) or self._clients.setdefault(key, self._make_client(app))
+        return client
+
+    def _make_client(self, app: DifyApp) -> httpx.Client:
+        if self._transport:
+            return httpx.Client(transport=self._transport())
+        context = ssl.create_default_context(cafile=str(app.ca_file)) if app.ca_file else True
+        # As many connections as there are streams; proxies and certificates follow the environment.
+        limits = httpx.Limits(
+            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS
+        )
+        return httpx.Client(verify=context, limits=limits)
+
+
+def _headers(app: DifyApp) -> Mapping[str, str]:
+    return {
+        **app.headers,
+        "Authorization": f"Bearer {app.api_key}",
+        "User-Agent": f"OpenDify/{__version__}",
+    }

@@ -1,0 +1,119 @@
+"""One upstream answer, read by a thread of its own.
+
+httpx reads block, and giving up on one closes its connection. A proxy must also
+wake up while Dify is silent: to keep its client's line open and to watch the
+time. So a thread reads, and whoever serves the client waits as long as it likes.
+"""
+
+import contextlib
+import math
+import queue
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+
+# Back pressure: a client that does not read stops the pump, and so Dify, after this many reads.
+_MOST_CHUNKS_HELD = 64
+_LONGEST_PUT_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status and headers, which real Dify sends only with its first event."""
+
+    status: int
+    content_type: str
+    retry_after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error: Exception
+
+
+_Item = Head | bytes | _Broken | None
+"""None is the clean end of the body."""
+
+
+class ResponsePump:
+    """Sends `request` and hands out its answer piece by piece."""
+
+    def __init__(self, client: httpx.Client, request: httpx.Request) -> None:
+        self._client = client
+        self._request = request
+        self._items: queue.Queue[_Item] = queue.Queue(_MOST_CHUNKS_HELD)
+        self._discard = threading.Event()
+        self._drain_until = math.inf
+        self._response: httpx.Response | None = None
+        threading.Thread(target=self._run, name="dify-pump", daemon=True).start()
+
+    def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
+        """What arrived: all of it that waits already, else the next piece; empty after silence.
+
+        Raises:
+            httpx.HTTPError: What the connection said, after everything that came before it.
+        """
+        items: list[Head | bytes | None] = []
+        try:
+            item = self._items.get(timeout=max(0.0, timeout_seconds))
+            while True:
+                if isinstance(item, _Broken):
+                    return self._broken(items, item)
+                items.append(item)
+                item = self._items.get_nowait()
+        except queue.Empty:
+            return items
+
+    def drain(self, at_most_seconds: float) -> None:
+        """Let the rest of the answer pass unread, so that the connection can be used again."""
+        self._drain_until = time.monotonic() + at_most_seconds
+        self._discard.set()
+
+    def abort(self) -> None:
+        """Break the connection off, even while a read is blocked in it."""
+        self._discard.set()
+        if self._response is not None:
+            stream = self._response.extensions.get("network_stream")
+            connection = stream.get_extra_info("socket") if stream else None
+            if isinstance(connection, socket.socket):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _broken(self, before: list[Head | bytes | None], broken: _Broken) -> list[Head | bytes | None]:
+        if not before:
+            raise broken.error
+        self._items.put(broken)
+        return before
+
+    def _run(self) -> None:
+        try:
+            for item in self._receive():
+                self._put(item)
+        except Exception as error:  # noqa: BLE001 - Handed to the thread that serves the client.
+            self._put(_Broken(error))
+
+    def _receive(self) -> Iterator[_Item]:
+        response = self._client.send(self._request, stream=True)
+        self._response = response
+        try:
+            headers = response.headers
+            yield Head(response.status_code, headers.get("content-type", ""), headers.get("retry-after"))
+            for chunk in response.iter_bytes():
+                yield chunk
+                if self._discard.is_set() and time.monotonic() > self._drain_until:
+                    return
+            yield None
+        finally:
+            response.close()
+
+    def _put(self, item: _Item) -> None:
+        while not self._discard.is_set():
+            try:
+                self._items.put(item, timeout=_LONGEST_PUT_SECONDS)
+            except queue.Full:
+                continue
+            return

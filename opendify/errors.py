@@ -1,0 +1,202 @@
+"""Every failure that a client can see: its status, `type`, `code` and retry advice."""
+
+from collections.abc import Mapping
+
+
+class GatewayError(Exception):
+    """A failure that leaves as `{"error": {"message", "type", "param", "code"}}`.
+
+    `message` is read by the client: it names the thing and what would have been
+    right; never a key, a stack or an upstream host. `should_retry` becomes the
+    header `x-should-retry`, which SDKs obey over the status; None leaves the
+    choice to them.
+
+    Source: https://platform.openai.com/docs/guides/error-codes
+    """
+
+    status = 500
+    type = "server_error"
+    code: str | None = "internal_error"
+    should_retry: bool | None = None
+    retry_after_seconds: int | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        if code is not None:
+            self.code = code
+        if retry_after_seconds is not None:
+            self.advise_retry_after(retry_after_seconds)
+
+    def advise_retry_after(self, seconds: int) -> None:
+        """Set `Retry-After`, within a minute: node's SDK 6 sleeps whatever it is told."""
+        self.retry_after_seconds = min(60, max(1, seconds))
+
+    def to_body(self) -> dict[str, dict[str, str | None]]:
+        """The JSON body, all four keys always present."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
+
+    def headers(self) -> Mapping[str, str]:
+        """Retry advice as response headers."""
+        headers = {}
+        if self.retry_after_seconds is not None:
+            headers["Retry-After"] = str(self.retry_after_seconds)
+        if self.should_retry is not None:
+            headers["x-should-retry"] = "true" if self.should_retry else "false"
+        return headers
+
+
+class InternalError(GatewayError):
+    """A bug of ours. Retrying could repeat a paid run."""
+
+    should_retry = False
+
+
+class InvalidRequest(GatewayError):
+    """What the client sent cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+    code: str | None = None
+
+
+class InvalidInput(InvalidRequest):
+    """An app input is missing, or Dify refuses its value."""
+
+    code = "invalid_input"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The app's model cannot take that much text."""
+
+    code = "context_length_exceeded"
+
+
+class Unauthorized(InvalidRequest):
+    """No key, or a wrong one."""
+
+    status = 401
+    code = "invalid_api_key"
+
+
+class PermissionDenied(InvalidRequest):
+    """The key is good, but may not do this."""
+
+    status = 403
+    code = "permission_denied"
+
+
+class ModelNotFound(InvalidRequest):
+    """No such model, or not for this key."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class ConversationNotFound(InvalidRequest):
+    """Dify does not know the conversation for this user and app."""
+
+    status = 404
+    code = "conversation_not_found"
+
+
+class RouteNotFound(InvalidRequest):
+    """No such URL."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodNotSupported(InvalidRequest):
+    """The URL exists, the method does not."""
+
+    status = 405
+    code = "method_not_supported"
+
+
+class RequestTooLarge(InvalidRequest):
+    """The body, or a file in it, exceeds a limit."""
+
+    status = 413
+    code = "request_too_large"
+
+
+class UnsupportedMedia(InvalidRequest):
+    """A file type that the app does not take."""
+
+    status = 415
+    code = "unsupported_media_type"
+
+
+class RateLimited(GatewayError):
+    """Too many requests: by our limits, or by Dify's."""
+
+    status = 429
+    type = "requests"
+    code = "rate_limit_exceeded"
+    retry_after_seconds = 5
+
+
+class QuotaExceeded(GatewayError):
+    """The model provider's quota behind the app is used up; waiting does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    should_retry = False
+
+
+class DifyError(GatewayError):
+    """Dify failed. It may have begun work, so that a retry could pay twice."""
+
+    status = 502
+    code = "upstream_error"
+    should_retry: bool | None = False
+
+
+class DifyUnreachable(DifyError):
+    """No connection could be made, so nothing can have started."""
+
+    status = 503
+    code = "upstream_unreachable"
+    should_retry = None
+    retry_after_seconds = 5
+
+
+class DifyTimeout(DifyError):
+    """Dify stayed silent longer than the app's limit."""
+
+    status = 504
+    code = "upstream_timeout"
+
+
+class DifyAuthError(DifyError):
+    """Dify refuses our app key: the operator's fault, not the client's."""
+
+    code = "upstream_auth_error"
+
+
+class DifyAppError(DifyError):
+    """The app cannot run: unpublished, no provider, model not allowed, waiting for a person."""
+
+    code = "upstream_app_error"
+
+
+class DifyWrongMode(DifyAppError):
+    """The app is of another mode than the proxy took it for; nothing ran, and it will ask again."""
+
+    should_retry = True
+
+
+class DifyRunFailed(DifyError):
+    """The model or a node failed inside Dify; the message is its own, cleaned."""
+
+    code = "upstream_run_failed"

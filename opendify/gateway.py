@@ -1,0 +1,189 @@
+"""Joins translation, conversations and Dify: one method an endpoint."""
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from opendify.conversations.identity import ClientContext, dify_user
+from opendify.conversations.plan import plan_run
+from opendify.dify.client import DifyClient
+from opendify.dify.discovery import Discovery
+from opendify.errors import InvalidRequest, ModelNotFound
+from opendify.records import AppProfile, Caller, Clock
+from opendify.runs import ReplyStream, Run
+from opendify.settings import DifyApp, Settings
+from opendify.translate.dify_reply import reply_reader
+from opendify.translate.dify_request import build_request
+from opendify.translate.openai_chat import ChatChoice, chat_completion
+from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
+from opendify.translate.openai_messages import read_turn
+from opendify.translate.openai_models import model_shape
+from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
+from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
+from opendify.translate.turn import Attachment, Reply, ReplyStarted, Turn, collect_reply
+from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
+from opendify.wire.openai_completions import CompletionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class WholeAnswer:
+    """A body, and what its response headers can tell."""
+
+    body: Mapping[str, object]
+    started: ReplyStarted
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """For whom a run is: the holder of a key, and the user that the request names."""
+
+    caller: Caller
+    context: ClientContext
+
+
+class Gateway:
+    """What the API can do. Opens nothing before it is used."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        client: DifyClient,
+        *,
+        clock: Clock = time.monotonic,
+        now: Clock = time.time,
+    ) -> None:
+        """`clock` measures waiting; `now` is Unix time, for `created`."""
+        self._settings = settings
+        self._client = client
+        self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
+        self._clock = clock
+        self._now = now
+
+    def list_models(self) -> list[Mapping[str, object]]:
+        """All models and their aliases, in table order; asks nobody, so it answers with Dify down."""
+        return [model_shape(name, None) for app in self._settings.models for name in (app.name, *app.aliases)]
+
+    def get_model(self, name: str) -> Mapping[str, object]:
+        """One model, with what is known of its app already.
+
+        Raises:
+            ModelNotFound: No such model.
+        """
+        app = self._find_app(name)
+        return model_shape(name, self._discovery.known_profile(app), app.description)
+
+    def stream_chat_completion(self, request: ChatCompletionRequest, person: Person) -> ReplyStream:
+        """Chunks; `frames` of the result must be closed."""
+        return self._stream(request, read_turn(request), ChatChoice(), "chatcmpl", person)
+
+    def create_chat_completion(self, request: ChatCompletionRequest, person: Person) -> WholeAnswer:
+        """A whole chat completion."""
+        reply = self._collect(request, read_turn(request), person)
+        body = chat_completion(
+            reply, completion_id=_new_id("chatcmpl"), created=int(self._now()), model=request.model or ""
+        )
+        return WholeAnswer(body, reply.started)
+
+    def stream_completion(self, request: CompletionRequest, person: Person) -> ReplyStream:
+        """Text completion objects; `frames` of the result must be closed."""
+        turn = read_prompt(request)
+        return self._stream(request, turn, CompletionChoice(_echo(request, turn)), "cmpl", person)
+
+    def create_completion(self, request: CompletionRequest, person: Person) -> WholeAnswer:
+        """A whole text completion."""
+        turn = read_prompt(request)
+        reply = self._collect(request, turn, person)
+        body = text_completion(
+            reply,
+            completion_id=_new_id("cmpl"),
+            created=int(self._now()),
+            model=request.model or "",
+            echo=_echo(request, turn),
+        )
+        return WholeAnswer(body, reply.started)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        self._client.close()
+
+    def _stream(
+        self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
+    ) -> ReplyStream:
+        run = self._open_run(request, turn, person)
+        writer = ReplyWriter(
+            shapes,
+            completion_id=_new_id(id_prefix),
+            created=int(self._now()),
+            model=request.model or "",
+            include_usage=bool(request.stream_options and request.stream_options.include_usage),
+        )
+        return ReplyStream(
+            run,
+            writer,
+            commit_seconds=self._settings.stream_commit_seconds,
+            keepalive_seconds=self._settings.keepalive_seconds,
+            clock=self._clock,
+        )
+
+    def _collect(self, request: SamplingParameters, turn: Turn, person: Person) -> Reply:
+        with closing(self._open_run(request, turn, person)) as run:
+            return collect_reply(run.replies())
+
+    def _open_run(self, request: SamplingParameters, turn: Turn, person: Person) -> Run:
+        app = self._find_app(request.model or "")
+        profile = self._discovery.profile(app)
+        user = dify_user(person.context, person.caller, self._settings.dify_user_prefix)
+        plan = plan_run(turn, app, profile, replay_max_chars=self._settings.replay_max_chars)
+        dify_request = build_request(
+            plan.text,
+            app,
+            profile,
+            user=user,
+            files=self._hand_over(turn.attachments, app, profile, user),
+            conversation_id=plan.conversation_id,
+            auto_generate_name=self._settings.auto_generate_name,
+        )
+        pipeline = ReplyPipeline(
+            reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
+        )
+        return Run(self._client.open_run(app, dify_request), pipeline)
+
+    def _find_app(self, model: str) -> DifyApp:
+        if not model:
+            raise InvalidRequest("you must provide a model parameter")
+        app = self._settings.find_model(model)
+        if app is None:
+            raise ModelNotFound(
+                f"The model {model!r} does not exist or you do not have access to it.", param="model"
+            )
+        return app
+
+    def _hand_over(
+        self, attachments: Sequence[Attachment], app: DifyApp, profile: AppProfile, user: str
+    ) -> list[Mapping[str, object]]:
+        """Dify's file objects for the turn's attachments; inline content is uploaded."""
+        if attachments and profile.takes_files is False:
+            raise InvalidRequest(
+                f"The app behind the model {app.name!r} does not take files.",
+                param=attachments[0].param,
+                code="unsupported_value",
+            )
+        files: list[Mapping[str, object]] = []
+        for attachment in attachments:
+            if attachment.url:
+                source = {"transfer_method": "remote_url", "url": attachment.url}
+            else:
+                upload_id = self._client.upload(app, attachment, user)
+                source = {"transfer_method": "local_file", "upload_file_id": upload_id}
+            files.append({"type": attachment.type, **source})
+        return files
+
+
+def _echo(request: CompletionRequest, turn: Turn) -> str:
+    return turn.query if request.echo else ""
+
+
+def _new_id(prefix: str) -> str:
+    return f"{prefix}-{secrets.token_hex(12)}"

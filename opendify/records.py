@@ -1,0 +1,64 @@
+"""What the rooms hand each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from opendify.settings import AppMode
+
+Clock = Callable[[], float]
+"""Seconds; which clock, the receiver says."""
+
+
+class Headers(Protocol):
+    """A request's headers; names in any case."""
+
+    def get(self, name: str, /) -> str | None:
+        """The header's value, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who holds one of our keys; `id` survives a rotation of the key."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class InputField:
+    """One entry of an app's input form.
+
+    `type` is Dify's: `text-input`, `paragraph`, `select`, `number`, `checkbox`,
+    `json_object`, `file`, `file-list`, `external_data_tool`.
+    """
+
+    name: str
+    type: str
+    required: bool = False
+    max_length: int | None = None
+    options: tuple[str, ...] = ()
+    default: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppProfile:
+    """What Dify says of an app.
+
+    `form` is None where `/parameters` could not be read; then no input is
+    checked here. `takes_files` is None where that is not known.
+    """
+
+    mode: AppMode
+    form: tuple[InputField, ...] | None = None
+    takes_files: bool | None = None
+    name: str = ""
+    description: str = ""
+    version: str = ""
+    opening_statement: str = ""
+    suggested_questions: tuple[str, ...] = field(default=())
+
+    def find_input(self, *names: str) -> InputField | None:
+        """The first declared input that bears one of `names`, in their order."""
+        declared = {declared_input.name: declared_input for declared_input in self.form or ()}
+        return next((declared[name] for name in names if name in declared), None)

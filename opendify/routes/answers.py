@@ -1,0 +1,99 @@
+"""Reading bodies and writing answers: what all routes share."""
+
+import logging
+from collections.abc import Mapping
+from itertools import chain
+
+import flask
+from werkzeug.exceptions import HTTPException
+
+from opendify.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    MethodNotSupported,
+    RequestTooLarge,
+    RouteNotFound,
+)
+from opendify.routes.paths import ORIGINAL_PATH
+from opendify.runs import ReplyStream
+from opendify.translate.turn import ReplyStarted
+from opendify.wire.openai_errors import RequestT, parse_request
+from opendify.wire.sse import encode_json
+
+logger = logging.getLogger(__name__)
+
+
+def parse(shape: type[RequestT]) -> RequestT:
+    """The request's body, whatever its `Content-Type` says: curl's default is a form's."""
+    return parse_request(shape, flask.request.get_data(cache=False))
+
+
+def json_response(
+    body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
+) -> flask.Response:
+    """`body` as JSON."""
+    return flask.Response(encode_json(body), status, headers, content_type="application/json")
+
+
+def event_stream(stream: ReplyStream) -> flask.Response:
+    """The stream, begun: what fails before its first byte is still an HTTP status.
+
+    Raises:
+        GatewayError: It failed before its first byte.
+    """
+    frames = stream.frames()
+    first = next(frames)
+    response = flask.Response(
+        chain((first,), frames), content_type="text/event-stream; charset=utf-8", direct_passthrough=True
+    )
+    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+    response.headers.update(dify_headers(stream.started))
+    response.call_on_close(frames.close)
+    return response
+
+
+def dify_headers(started: ReplyStarted | None) -> Mapping[str, str]:
+    """Dify's ids, as far as they are known when the headers leave."""
+    ids = {
+        "X-Dify-Conversation-Id": started and started.conversation_id,
+        "X-Dify-Message-Id": started and started.message_id,
+    }
+    return {name: value for name, value in ids.items() if value}
+
+
+def register_error_handlers(app: flask.Flask) -> None:
+    """Make every failure, of any route or none, one of OpenAI's JSON errors."""
+    app.register_error_handler(GatewayError, _answer_gateway_error)
+    app.register_error_handler(HTTPException, _answer_http_error)
+    app.register_error_handler(Exception, _answer_fault)
+
+
+def _answer_gateway_error(error: GatewayError) -> flask.Response:
+    flask.g.log_fields = {**flask.g.get("log_fields", {}), "error": error.code}
+    return json_response(error.to_body(), error.status, error.headers())
+
+
+def _answer_http_error(error: HTTPException) -> flask.Response:
+    request = flask.request
+    url = f"{request.method} {request.environ.get(ORIGINAL_PATH, request.path)}"
+    match error.code:
+        case 404:
+            return _answer_gateway_error(RouteNotFound(f"Invalid URL ({url})"))
+        case 405:
+            response = _answer_gateway_error(MethodNotSupported(f"Not allowed on this URL ({url})"))
+            response.headers.extend(error.get_headers())
+            response.headers["Content-Type"] = "application/json"
+            return response
+        case 413:
+            limit = request.max_content_length
+            return _answer_gateway_error(
+                RequestTooLarge(f"The request body is too large: {limit} bytes are allowed.")
+            )
+        case _:
+            return _answer_gateway_error(InvalidRequest(error.description or error.name))
+
+
+def _answer_fault(error: Exception) -> flask.Response:
+    logger.error("a request failed by a fault of ours", exc_info=error)
+    return _answer_gateway_error(InternalError("The server had an error while processing your request."))

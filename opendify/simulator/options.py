@@ -1,0 +1,26 @@
+"""How a simulator behaves: version, speeds, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from opendify.simulator.versions import DEFAULT_VERSION
+
+
+@dataclass(frozen=True)
+class SimulatorOptions:
+    """Speeds and limits of one simulated Dify.
+
+    `message_time_resolution_seconds` is the grain of message times: two turns of
+    a conversation within one grain get each other's memory mixed up, as Dify's
+    do within one second. 0 means that no two turns ever share a grain.
+    """
+
+    version: str = DEFAULT_VERSION
+    token_delay_seconds: float = 0.02
+    message_time_resolution_seconds: float = 1.0
+    ping_seconds: float = 10.0
+    naming_delay_seconds: float = 1.0
+    silence_seconds: float = 300.0
+    max_upload_bytes: int = 15 * 1024 * 1024
+    max_image_bytes: int = 10 * 1024 * 1024

@@ -1,0 +1,67 @@
+"""Steering words: capitals in a question that make the simulator misbehave, or answer otherwise.
+
+A word stands alone, and may carry a value after a colon: `SLOW:3`, `FAIL429`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_WORD = re.compile(r"(?<![\w:])([A-Z]{3,}\d{0,3})(?::([\w.-]+))?(?![\w])")
+_FAILURE = re.compile(r"FAIL(\d{3})")
+_TOOL = re.compile(r"(?<!\w)TOOL(\d?):(\w+)(?::(\{.*\}))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A tool the model shall call, in each of `rounds` rounds; `arguments` is JSON."""
+
+    name: str
+    rounds: int
+    arguments: str
+
+    @property
+    def draws(self) -> bool:
+        """The tool makes an image instead of a text."""
+        return self.name == "qrcode_generator"
+
+
+@dataclass(frozen=True)
+class SteeringWords:
+    """The words found in one question."""
+
+    values: Mapping[str, str]
+    tool: ToolCall | None
+
+    def __contains__(self, word: str) -> bool:
+        return word in self.values
+
+    def number(self, word: str, default: float = 0.0) -> float:
+        """The word's value; `default` when the word is absent or its value is no number."""
+        try:
+            return float(self.values.get(word, ""))
+        except ValueError:
+            return default
+
+    def count(self, word: str, default: int = 0) -> int:
+        return int(self.number(word, default))
+
+    @property
+    def failing_status(self) -> int | None:
+        """The HTTP status that the model's provider shall answer."""
+        found = (_FAILURE.fullmatch(word) for word in self.values)
+        return next((int(match[1]) for match in found if match), None)
+
+
+def read_words(text: str) -> SteeringWords:
+    values = {match[1]: match[2] or "" for match in _WORD.finditer(text)}
+    return SteeringWords(values, _read_tool(text))
+
+
+def _read_tool(text: str) -> ToolCall | None:
+    match = _TOOL.search(text)
+    if match is None:
+        return None
+    return ToolCall(match[2], int(match[1] or 1), match[3] or "{}")

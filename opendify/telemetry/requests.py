@@ -1,0 +1,39 @@
+"""A request's id, and the one line that its end leaves in the log."""
+
+import logging
+import secrets
+import time
+
+import flask
+
+logger = logging.getLogger("opendify.requests")
+
+
+def observe_requests(app: flask.Flask) -> None:
+    """Give every answer, errors included, its `x-request-id`, and log it when its last byte left."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    flask.g.request_id = f"req_{secrets.token_hex(12)}"
+    flask.g.began_at = time.monotonic()
+
+
+def _finish(response: flask.Response) -> flask.Response:
+    response.headers["x-request-id"] = flask.g.request_id
+    fields = {
+        "request_id": flask.g.request_id,
+        "method": flask.request.method,
+        "path": flask.request.path,
+        "status": response.status_code,
+        **flask.g.get("log_fields", {}),
+    }
+    began_at = flask.g.began_at
+    fields["first_byte_seconds"] = time.monotonic() - began_at
+
+    def log() -> None:
+        logger.info("request ended", extra={**fields, "seconds": time.monotonic() - began_at})
+
+    response.call_on_close(log)
+    return response

@@ -1,0 +1,163 @@
+"""What Dify says went wrong → the error that a client sees."""
+
+import re
+
+from opendify.errors import (
+    ContextLengthExceeded,
+    ConversationNotFound,
+    DifyAppError,
+    DifyAuthError,
+    DifyError,
+    DifyRunFailed,
+    DifyWrongMode,
+    GatewayError,
+    InvalidInput,
+    QuotaExceeded,
+    RateLimited,
+    RequestTooLarge,
+    UnsupportedMedia,
+)
+from opendify.wire.dify import ErrorBody, ErrorEvent, decode_error_body
+
+MAX_MESSAGE_CHARS = 500
+
+# Codes of Dify's `controllers/service_api/app/error.py` whose meaning does not depend on the text.
+_BY_CODE: dict[str, type[GatewayError]] = {
+    "unauthorized": DifyAuthError,
+    "forbidden": DifyAuthError,
+    "app_unavailable": DifyAppError,
+    "agent_not_published": DifyAppError,
+    "provider_not_initialize": DifyAppError,
+    "model_currently_not_support": DifyAppError,
+    "workflow_version_execution_not_allowed": DifyAppError,
+    "not_chat_app": DifyWrongMode,
+    "not_workflow_app": DifyWrongMode,
+    "not_completion_app": DifyWrongMode,
+    "provider_quota_exceeded": QuotaExceeded,
+    "too_many_requests": RateLimited,
+    "rate_limit_error": RateLimited,
+    "completion_request_error": DifyRunFailed,
+    "plugin_runtime_error": DifyRunFailed,
+    "file_too_large": RequestTooLarge,
+    "unsupported_file_type": UnsupportedMedia,
+}
+_BY_STATUS: dict[int, type[GatewayError]] = {
+    401: DifyAuthError,
+    403: DifyAuthError,
+    413: RequestTooLarge,
+    415: UnsupportedMedia,
+    429: RateLimited,
+}
+# `invalid_param` says nothing about whose fault it is; only the text does. In Dify's own order of checks.
+_BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
+    # The concurrency limit is a `ValueError` inside Dify, which its handler turns into a 400.
+    (re.compile(r"^Too many requests\. Please try again later"), RateLimited),
+    (
+        re.compile(r"context[ _]length|prompt is too long, you can reduce", re.I),
+        ContextLengthExceeded,
+    ),
+    (re.compile(r"^Conversation Not Exists"), ConversationNotFound),
+    (
+        re.compile(r"^(Workflow|App) not published|^Workflow not found|Model .* not (exist|found)"),
+        DifyAppError,
+    ),
+    (re.compile(r"does not support blocking mode|only supports streaming"), DifyWrongMode),
+    (
+        re.compile(
+            r"^query is required|^Invalid upload file|^File validation failed|^Number of .*files exceeds"
+        ),
+        InvalidInput,
+    ),
+    (re.compile(r"^Run failed:|^queue listening stopped"), DifyRunFailed),
+)
+# "name is required in input form", "age in input form must be a valid number", "(type 'select') 'lang' in input form must…"
+_INPUT_FAULT = re.compile(r"(?P<name>[\w.-]+)'? (?:is required in input form|in input form )")
+
+_OWN_MESSAGE: dict[type[GatewayError], str] = {
+    DifyAuthError: "The service's key for this model was refused; its operator has to check the model's app key",
+    RateLimited: "The app behind this model takes no more requests at the moment",
+}
+
+
+def error_from_response(status: int, body: bytes) -> GatewayError:
+    """Map an HTTP answer that is not a stream; `body` may be JSON of any version, HTML or empty."""
+    shape = decode_error_body(body)
+    if shape is None or (shape.code is None and shape.message is None):
+        return _make(
+            _BY_STATUS.get(status, DifyError), f"Dify answered with status {status} and no usable body"
+        )
+    if status >= 500 and shape.code not in _BY_CODE:
+        return DifyError(f"Dify failed: {clean(shape.message or 'internal server error')}")
+    fallback = InvalidInput if status == 400 else DifyError
+    return _classify(shape.code, _describe(shape), _BY_STATUS.get(status, fallback))
+
+
+def error_from_event(event: ErrorEvent) -> GatewayError:
+    """Map an `error` event: the run had begun, so what is not recognised is its failure."""
+    fallback = DifyError if event.code in {"internal_server_error", "unknown"} else DifyRunFailed
+    return _classify(event.code, event.message or "the run failed", fallback)
+
+
+def error_from_failed_run(message: str | None, *, text_was_sent: bool) -> GatewayError:
+    """Map the `error` of a `workflow_finished` whose status is `failed`.
+
+    Since 1.15.0 bad inputs arrive this way too, before anything ran.
+    """
+    error = _classify(None, message or "the run failed", DifyRunFailed)
+    if text_was_sent and isinstance(error, InvalidInput):
+        return DifyRunFailed(error.message)
+    return error
+
+
+def _classify(code: str | None, message: str, fallback: type[GatewayError]) -> GatewayError:
+    by_text = next((kind for pattern, kind in _BY_TEXT if pattern.search(message)), None)
+    if by_text in {ContextLengthExceeded, RateLimited}:
+        return _make(by_text, message)
+    input_fault = _INPUT_FAULT.search(message)
+    if input_fault and code in {None, "invalid_param"}:
+        return InvalidInput(clean(message), param=f"inputs.{input_fault['name']}")
+    return _make(_BY_CODE.get(code or "") or by_text or fallback, message)
+
+
+def _make(kind: type[GatewayError] | None, message: str) -> GatewayError:
+    kind = kind or DifyError
+    return kind(_OWN_MESSAGE.get(kind) or clean(message))
+
+
+def _describe(body: ErrorBody) -> str:
+    if body.errors:
+        return "; ".join(f"{field}: {text}" for field, text in body.errors.items())
+    message = body.message or ""
+    if "validation error" in message:
+        return _describe_validation(message)
+    return f"{message} ({body.params})" if body.params else message
+
+
+def _describe_validation(message: str) -> str:
+    """The fields and faults of a validator's text, without the request data that it quotes."""
+    fields = re.findall(r"^(?P<field>\S+)\n  (?P<fault>.*?)(?: \[type=.*)?$", message, re.M)
+    return "; ".join(f"{field}: {fault}" for field, fault in fields) or "the request was refused as invalid"
+
+
+_REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A plugin's failure wraps the provider's own words; a code node's is a whole stack.
+    (re.compile(r"^(?:req_id: \w+ )?(?:\w+: )?\{\"args\": .*\"message\": \"(.*)\"\}$", re.S), r"\1"),
+    (re.compile(r"Traceback \(most recent call last\):.*\n(?=\S)", re.S), ""),
+    (re.compile(r"\s*You have requested this URI \[.*", re.S), ""),
+    (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]}]+", re.I), "<url>"),
+    (re.compile(r"\bhost='[^']*'(, port=\d+)?"), "host=<host>"),
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "<host>"),
+    (re.compile(r"\b(?:sk|app|dataset|pk|key)-[A-Za-z0-9_*-]{6,}"), "<key>"),
+    (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]{8,}"), "Bearer <key>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def clean(message: str) -> str:
+    """One line of at most `MAX_MESSAGE_CHARS`, without URLs, hosts and keys."""
+    for pattern, replacement in _REDACTIONS:
+        message = pattern.sub(replacement, message)
+    message = message.strip()
+    if len(message) > MAX_MESSAGE_CHARS:
+        return message[: MAX_MESSAGE_CHARS - 1] + "…"
+    return message or "no reason was given"

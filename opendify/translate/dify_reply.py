@@ -1,0 +1,220 @@
+"""Dify's stream events → `ReplyEvent`s, for all app modes and versions.
+
+What tells the end differs by mode and version (protocol 0.15 to 1.16):
+
+- `message_end` always means a whole answer; whatever follows it is noise.
+- Chatflows send `workflow_finished` before `message_end` (up to 1.12), instead of
+  it (1.13.0), or after it (from 1.13.1 on).
+- Workflows end with `workflow_finished` and have no `message_end`.
+- A stream that ends without any of these was cut.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from opendify.errors import DifyAppError, DifyError
+from opendify.settings import AppMode
+from opendify.translate.dify_errors import error_from_event, error_from_failed_run
+from opendify.translate.dify_outputs import WorkflowText, answer_from_outputs
+from opendify.translate.dify_usage import UsageTally, read_price, read_usage
+from opendify.translate.turn import (
+    ReplyEnded,
+    ReplyEvent,
+    ReplyStarted,
+    TextDelta,
+    TextReplaced,
+    ThoughtDelta,
+)
+from opendify.wire import dify
+
+# Fewer characters than this agree by chance: "look at A" + "Apples" are two texts.
+_SMALLEST_OVERLAP = 16
+_PAUSED = "The app waits for a person's input, which this API cannot give"
+
+
+class ReplyReader(Protocol):
+    """Reads the events of one stream."""
+
+    ended: bool
+    """True once `ReplyEnded` was given; what comes after it is of no interest."""
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """What `event` says.
+
+        Raises:
+            GatewayError: The run failed.
+        """
+        ...
+
+    def close(self) -> Iterator[ReplyEvent]:
+        """What the end of the stream says.
+
+        Raises:
+            DifyError: The stream was cut: the answer is not whole.
+        """
+        ...
+
+
+class ChatReplyReader:
+    """Reads chat, agent-chat, agent, advanced-chat and completion apps.
+
+    One reader serves them all, since servers before 1.4 do not tell the modes
+    apart and every event means the same in each.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._started = False
+        self._run_finished = False
+        self._text_was_sent = False
+        self._agent_text: list[str] = []
+        self._tally = UsageTally()
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.feed`."""
+        if self.ended:
+            return
+        if (
+            not self._started
+            and isinstance(event, dify.Event)
+            and (event.conversation_id or event.message_id)
+        ):
+            self._started = True
+            yield ReplyStarted(event.task_id, event.message_id, event.conversation_id)
+        match event:
+            case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
+                yield from self._text(self._not_yet_sent(text))
+            case dify.AgentMessage(answer=str(text)):
+                self._agent_text.append(text)
+                yield from self._text(text)
+            case dify.ReasoningChunk():
+                if event.data.reasoning:
+                    yield ThoughtDelta(event.data.reasoning)
+            case dify.MessageReplace():
+                yield TextReplaced(event.answer or "")
+            case dify.NodeFinished():
+                self._tally.add(event.data)
+            case dify.WorkflowFinished():
+                yield from self._finish_run(event.data)
+            case dify.MessageEnd():
+                yield self._end(event.metadata)
+            case dify.ErrorEvent():
+                raise error_from_event(event)
+            case dify.WorkflowPaused():
+                raise DifyAppError(_PAUSED)
+            case _:
+                return
+
+    def close(self) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.close`; 1.13.0 closes a chatflow without `message_end`."""
+        if self.ended:
+            return
+        if not self._run_finished:
+            raise DifyError("Dify closed the stream before `message_end`")
+        yield self._end(None)
+
+    def _text(self, text: str) -> Iterator[ReplyEvent]:
+        if text:
+            self._text_was_sent = True
+            yield TextDelta(text)
+
+    def _not_yet_sent(self, answer: str) -> str:
+        """`answer` without what an agent already streamed of it.
+
+        From 1.16.0 on, mode `agent` streams `agent_message`s while it works and then
+        sends the complete final answer once more in one `message`.
+        """
+        if not self._agent_text:
+            return answer
+        sent = "".join(self._agent_text).rstrip()
+        self._agent_text.clear()
+        if sent.endswith(answer.strip()):
+            return ""
+        overlap = _overlap(sent, answer)
+        return answer[overlap:] if overlap >= _SMALLEST_OVERLAP else f"\n\n{answer}"
+
+    def _finish_run(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
+        if run.status == "failed":
+            raise error_from_failed_run(run.error, text_was_sent=self._text_was_sent)
+        self._run_finished = True
+        self._tally.total_tokens = run.total_tokens
+        answer = (run.outputs or {}).get("answer")
+        if not self._text_was_sent and isinstance(answer, str):
+            yield from self._text(answer)
+
+    def _end(self, metadata: dify.Metadata | None) -> ReplyEnded:
+        self.ended = True
+        usage = metadata.usage if metadata else None
+        return ReplyEnded(read_usage(usage) or self._tally.usage(), read_price(usage))
+
+
+class WorkflowReplyReader:
+    """Reads workflow apps; `output` is the configured output's name, `"json"`, or None."""
+
+    def __init__(self, output: str | None) -> None:
+        self.ended = False
+        self._started = False
+        self._output = output
+        self._text = WorkflowText()
+        self._tally = UsageTally()
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.feed`."""
+        if self.ended:
+            return
+        if not self._started and isinstance(event, dify.Event) and event.task_id:
+            self._started = True
+            yield ReplyStarted(event.task_id)
+        match event:
+            case dify.NodeStarted() | dify.IterationStarted() | dify.LoopStarted():
+                self._text.announce(event.data)
+            case dify.TextChunk() if self._output is None:
+                yield from _deltas(self._text.feed(event.data))
+            case dify.ReasoningChunk():
+                if event.data.reasoning:
+                    yield ThoughtDelta(event.data.reasoning)
+            case dify.NodeFinished():
+                self._tally.add(event.data)
+            case dify.WorkflowFinished():
+                yield from self._finish(event.data)
+            case dify.ErrorEvent():
+                raise error_from_event(event)
+            case dify.WorkflowPaused():
+                raise DifyAppError(_PAUSED)
+            case _:
+                return
+
+    def close(self) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.close`."""
+        if not self.ended:
+            raise DifyError("Dify closed the stream before `workflow_finished`")
+        return iter(())
+
+    def _finish(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
+        if run.status == "failed":
+            raise error_from_failed_run(run.error, text_was_sent=self._text.was_sent)
+        self.ended = True
+        self._tally.total_tokens = run.total_tokens
+        answer = answer_from_outputs(run.outputs or {}, self._output)
+        yield from _deltas(self._text.complete(answer))
+        yield ReplyEnded(self._tally.usage(), outputs=run.outputs or {})
+
+
+def _overlap(sent: str, answer: str) -> int:
+    """How many characters at the start of `answer` already stand at the end of `sent`."""
+    start = max(0, len(sent) - len(answer))
+    while answer and (start := sent.find(answer[0], start)) >= 0:
+        if answer.startswith(sent[start:]):
+            return len(sent) - start
+        start += 1
+    return 0
+
+
+def _deltas(text: str) -> Iterator[ReplyEvent]:
+    if text:
+        yield TextDelta(text)
+
+
+def reply_reader(mode: AppMode, output: str | None) -> ReplyReader:
+    """A reader for one stream of an app of `mode`."""
+    return WorkflowReplyReader(output) if mode == "workflow" else ChatReplyReader()

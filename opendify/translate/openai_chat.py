@@ -1,0 +1,50 @@
+"""Chat completions: how a choice is written, streamed and whole.
+
+Source: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from opendify.translate.reply_writer import Shape, dify_extension, usage_shape
+from opendify.translate.turn import FinishReason, Reply
+
+
+class ChatChoice:
+    """Choices of `chat.completion.chunk`."""
+
+    object_name = "chat.completion.chunk"
+
+    def opening(self) -> Shape:
+        """The role chunk; node's `.stream()` helper crashes without it."""
+        return self._choice({"role": "assistant", "content": "", "refusal": None})
+
+    def text(self, text: str) -> Shape:
+        """A content delta."""
+        return self._choice({"content": text})
+
+    def thought(self, text: str) -> Shape:
+        """A `reasoning_content` delta: DeepSeek's name, which most clients read."""
+        return self._choice({"reasoning_content": text})
+
+    def finish(self, reason: FinishReason) -> Shape:
+        """The finish chunk; its delta is empty, as OpenAI's."""
+        return self._choice({}, reason)
+
+    def _choice(self, delta: Shape, finish_reason: FinishReason | None = None) -> Shape:
+        return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+
+
+def chat_completion(reply: Reply, *, completion_id: str, created: int, model: str) -> dict[str, object]:
+    """The whole answer; `usage` is left out where Dify told none."""
+    message: dict[str, object] = {"role": "assistant", "content": reply.text, "refusal": None}
+    if reply.thoughts:
+        message["reasoning_content"] = reply.thoughts
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    usage = {"usage": usage_shape(reply.ended.usage)} if reply.ended.usage else {}
+    return {
+        "id": completion_id,
+        "object": "chat.completion",
+        "created": created,
+        "model": model,
+        "choices": [choice],
+        **usage,
+        "dify": dify_extension(reply.started, reply.ended),
+    }

@@ -1,0 +1,122 @@
+"""A transcript of OpenAI messages → the one `Turn` that Dify needs."""
+
+from collections.abc import Sequence
+
+from opendify.errors import InvalidRequest
+from opendify.translate.attachments import attachment_name, read_attachment
+from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, refuse_unsupported
+from opendify.translate.turn import Attachment, HistoryMessage, HistoryRole, Turn
+from opendify.wire.openai_chat import (
+    ChatCompletionRequest,
+    ChatMessage,
+    ContentPart,
+    InputItem,
+    RefusalPart,
+    TextPart,
+)
+
+# Dify refuses an empty query; these stand in where the client's own words are missing.
+QUERY_FOR_FILES = "Please look at the attached file."
+QUERY_TO_CONTINUE = "Please continue."
+
+_HISTORY_ROLES: dict[str, HistoryRole] = {
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+def read_turn(request: ChatCompletionRequest) -> Turn:
+    """The newest message as `query`, what came before it as `history`, system texts joined.
+
+    A transcript that ends with the assistant asks to go on; one that ends with
+    tool results hands them over; one without a user asks with its last message.
+
+    Raises:
+        InvalidRequest: No messages, an empty newest message, an unreadable file in it,
+            or a parameter that cannot be served.
+    """
+    refuse_unsupported(CHAT_COMPLETION_PARAMETERS, request)
+    messages, param = _messages(request)
+    newest = _index_of_newest(messages)
+    instructions = [request.instructions] if request.instructions else []
+    system = [_text(m) for n, m in enumerate(messages) if m.role in {"system", "developer"} and n != newest]
+    history = [m for n, m in enumerate(messages) if m.role in _HISTORY_ROLES and n != newest]
+    attachments = _attachments(messages[newest], f"{param}[{newest}]") if newest is not None else ()
+    return Turn(
+        query=_query(messages, newest, bool(attachments), param),
+        history=tuple(filter(None, map(_history_message, history))),
+        system="\n\n".join(filter(None, [*instructions, *system])),
+        attachments=attachments,
+        inputs=request.inputs or {},
+        stop=tuple(filter(None, request.stop or ())),
+    )
+
+
+def _messages(request: ChatCompletionRequest) -> tuple[Sequence[ChatMessage], str]:
+    """The messages and the name under which the client sent them."""
+    if request.messages is not None:
+        return request.messages, "messages"
+    if isinstance(request.input, str):
+        return [ChatMessage(role="user", content=request.input)], "input"
+    if request.input is not None:
+        return [_message_from_item(item) for item in request.input], "input"
+    raise InvalidRequest(
+        "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
+    )
+
+
+def _message_from_item(item: InputItem) -> ChatMessage:
+    # Items such as `reasoning` and `function_call` mean nothing to an app; they keep their index.
+    return ChatMessage(role=item.role or "tool", content=item.content if item.type == "message" else None)
+
+
+def _index_of_newest(messages: Sequence[ChatMessage]) -> int | None:
+    """Which message is the query; None where the transcript ends with the assistant's."""
+    if messages[-1].role == "assistant":
+        return None
+    users = [number for number, message in enumerate(messages) if message.role == "user"]
+    if messages[-1].role in {"user", "tool", "function"} or not users:
+        return len(messages) - 1
+    return users[-1]
+
+
+def _query(messages: Sequence[ChatMessage], newest: int | None, has_files: bool, param: str) -> str:
+    if newest is None:
+        return QUERY_TO_CONTINUE
+    text = _text(messages[newest])
+    if text.strip():
+        return text
+    if has_files:
+        return QUERY_FOR_FILES
+    if messages[newest].role in {"tool", "function"}:
+        return QUERY_TO_CONTINUE
+    path = f"{param}[{newest}].content"
+    raise InvalidRequest(f"Invalid '{path}': the newest message is empty.", param=path, code="invalid_value")
+
+
+def _attachments(message: ChatMessage, param: str) -> tuple[Attachment, ...]:
+    parts = message.content if isinstance(message.content, list) else []
+    found = [read_attachment(part, f"{param}.content[{number}]") for number, part in enumerate(parts)]
+    return tuple(attachment for attachment in found if attachment)
+
+
+def _history_message(message: ChatMessage) -> HistoryMessage | None:
+    """An earlier message, or None where nothing of it can be told."""
+    parts = message.content if isinstance(message.content, list) else []
+    names = tuple(attachment_name(part) for part in parts if not isinstance(part, TextPart | RefusalPart))
+    text = _text(message)
+    return HistoryMessage(_HISTORY_ROLES[message.role], text, names) if text or names else None
+
+
+def _text(message: ChatMessage) -> str:
+    if not isinstance(message.content, list):
+        return message.content or ""
+    return "\n".join(filter(None, map(_part_text, message.content)))
+
+
+def _part_text(part: ContentPart) -> str:
+    if isinstance(part, TextPart):
+        return part.text
+    return part.refusal if isinstance(part, RefusalPart) else ""

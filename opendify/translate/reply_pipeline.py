@@ -1,0 +1,67 @@
+"""Reader and filters of one stream behind one `feed`."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from opendify.errors import GatewayError
+from opendify.settings import Reasoning
+from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.stop import StopCutter
+from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter
+from opendify.wire import dify
+
+
+def reply_filters(reasoning: Reasoning, stop: Sequence[str]) -> list[ReplyFilter]:
+    """What a model's settings and a request want done with the events, in order."""
+    filters: dict[Reasoning, list[ReplyFilter]] = {
+        "separate": [ThoughtSplitter()],
+        "drop": [ThoughtSplitter(), ThoughtDropper()],
+        "inline": [ThoughtInliner()],
+    }
+    return [*filters[reasoning], *([StopCutter(stop)] if stop else [])]
+
+
+class ReplyPipeline:
+    """Dify's events in, `ReplyEvent`s out, as one request wants them."""
+
+    def __init__(self, reader: ReplyReader, filters: Sequence[ReplyFilter]) -> None:
+        self._reader = reader
+        self._filters = filters
+        self.ended = False
+        """True once `ReplyEnded` was given; nothing follows it."""
+
+    @property
+    def upstream_ended(self) -> bool:
+        """True once Dify itself said that the answer is whole; a `stop` sequence may end it earlier."""
+        return self._reader.ended
+
+    def feed(self, events: Iterable[dify.StreamEvent]) -> Iterator[ReplyEvent]:
+        """What `events`, the fruit of one read, say.
+
+        Raises:
+            GatewayError: The run failed; everything said before it was given first.
+        """
+        yield from self._pass(reply for event in events for reply in self._reader.feed(event))
+
+    def close(self) -> Iterator[ReplyEvent]:
+        """What the end of the stream says; raises as `ReplyReader.close` does."""
+        yield from self._pass(self._reader.close())
+
+    def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
+        try:
+            for reply in replies:
+                yield from self._filter(reply)
+                if self.ended:
+                    return
+        except GatewayError:
+            # `ReplyEnded` frees what the filters hold; the answer itself has not ended.
+            yield from (held for held in self._filter(ReplyEnded()) if not isinstance(held, ReplyEnded))
+            raise
+
+    def _filter(self, reply: ReplyEvent) -> Iterator[ReplyEvent]:
+        replies: Iterable[ReplyEvent] = (reply,)
+        for reply_filter in self._filters:
+            replies = [out for each in replies for out in reply_filter.feed(each)]
+        for out in replies:
+            self.ended = self.ended or isinstance(out, ReplyEnded)
+            yield out

@@ -1,0 +1,148 @@
+"""What the writers of all streams of completion objects share: order, moderation, usage, the end."""
+
+from collections.abc import Mapping
+from typing import Protocol, assert_never
+
+from opendify.errors import GatewayError
+from opendify.translate.turn import (
+    CompletionUsage,
+    FinishReason,
+    ReplyEnded,
+    ReplyEvent,
+    ReplyStarted,
+    TextDelta,
+    TextReplaced,
+    ThoughtDelta,
+)
+from opendify.wire.sse import DONE, encode_json, frame
+
+Shape = Mapping[str, object]
+
+
+class ChoiceShapes(Protocol):
+    """How one endpoint writes a choice of a streamed object."""
+
+    object_name: str
+
+    def opening(self) -> Shape:
+        """The first choice of a stream."""
+        ...
+
+    def text(self, text: str) -> Shape:
+        """More of the answer."""
+        ...
+
+    def thought(self, text: str) -> Shape | None:
+        """More thinking; None where the endpoint has no place for it."""
+        ...
+
+    def finish(self, reason: FinishReason) -> Shape:
+        """The one choice that carries `finish_reason`."""
+        ...
+
+
+class ReplyWriter:
+    """Writes one stream as `data:` frames.
+
+    The order is OpenAI's: the opening, deltas, one object with `finish_reason`, a
+    usage object if asked for, `[DONE]`. Only a whole answer ends in `[DONE]`.
+    """
+
+    def __init__(
+        self, shapes: ChoiceShapes, *, completion_id: str, created: int, model: str, include_usage: bool
+    ) -> None:
+        head = {"id": completion_id, "object": shapes.object_name, "created": created, "model": model}
+        self._head = encode_json(head)[:-1] + b","
+        # With usage on, OpenAI puts `usage: null` into every object but the last.
+        self._tail = b',"usage":null}' if include_usage else b"}"
+        self._shapes = shapes
+        self._include_usage = include_usage
+        self._was_opened = False
+        self._contradicted = False
+        self._text: list[str] = []
+        self._started = ReplyStarted(task_id=None)
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any part of the answer was written."""
+        return bool(self._text)
+
+    def open(self) -> bytes:
+        """The opening, once; `feed` sends it by itself where it has not gone out yet."""
+        if self._was_opened:
+            return b""
+        self._was_opened = True
+        return self._choice(self._shapes.opening())
+
+    def feed(self, event: ReplyEvent) -> bytes:
+        """The frames that `event` becomes, maybe none."""
+        return self.open() + self._write(event)
+
+    def fail(self, error: GatewayError) -> bytes:
+        """The last frame of a stream that broke: the only form that all measured clients raise."""
+        return frame(encode_json(error.to_body()))
+
+    def _write(self, event: ReplyEvent) -> bytes:
+        match event:
+            case TextDelta(text):
+                return self._more_text(text)
+            case ThoughtDelta(text):
+                thought = self._shapes.thought(text)
+                return self._choice(thought) if thought else b""
+            case TextReplaced(text):
+                return self._replace(text)
+            case ReplyStarted():
+                self._started = event
+                return b""
+            case ReplyEnded():
+                return self._end(event)
+            case _:
+                assert_never(event)
+
+    def _more_text(self, text: str) -> bytes:
+        if self._contradicted or not text:
+            return b""
+        self._text.append(text)
+        return self._choice(self._shapes.text(text))
+
+    def _replace(self, text: str) -> bytes:
+        # A chunk once sent cannot be unsent; what does not contradict it can still be completed.
+        sent = "".join(self._text)
+        if text.startswith(sent):
+            return self._more_text(text[len(sent) :])
+        self._contradicted = True
+        return b""
+
+    def _end(self, ended: ReplyEnded) -> bytes:
+        finish = self._shapes.finish("content_filter" if self._contradicted else "stop")
+        frames = self._choice(finish, {"dify": dify_extension(self._started, ended)})
+        if self._include_usage and ended.usage:
+            usage = encode_json({"choices": [], "usage": usage_shape(ended.usage)})
+            frames += frame(self._head + usage[1:])
+        return frames + DONE
+
+    def _choice(self, choice: Shape, extension: Shape | None = None) -> bytes:
+        body = encode_json({"choices": [choice], **(extension or {})})
+        return frame(self._head + body[1:-1] + self._tail)
+
+
+def usage_shape(usage: CompletionUsage) -> dict[str, int]:
+    """OpenAI's `usage` object."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def dify_extension(started: ReplyStarted, ended: ReplyEnded) -> dict[str, object]:
+    """The one extension object, `dify`; keys without a value are left out."""
+    price = {"total": ended.price.total, "currency": ended.price.currency} if ended.price else None
+    extension = {
+        "conversation_id": started.conversation_id,
+        "message_id": started.message_id,
+        "task_id": started.task_id,
+        "price": price,
+        "outputs": ended.outputs,
+    }
+    return {name: value for name, value in extension.items() if value is not None}

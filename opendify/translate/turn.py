@@ -1,0 +1,152 @@
+"""The waist: every OpenAI endpoint is read into a `Turn`, every Dify app mode into `ReplyEvent`s."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, assert_never
+
+AttachmentType = Literal["image", "document", "audio", "video"]
+HistoryRole = Literal["user", "assistant", "tool"]
+FinishReason = Literal["stop", "content_filter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file of the new turn: at a public `url`, or inline as `content`.
+
+    `type` is Dify's. `param` is where the request holds it, for error messages.
+    """
+
+    type: AttachmentType
+    filename: str
+    mime_type: str
+    param: str
+    url: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryMessage:
+    """An earlier message; its files by name only."""
+
+    role: HistoryRole
+    text: str
+    attachment_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a request asks of an app.
+
+    `query` is the new message, `history` what came before it, oldest first.
+    `stop` sequences end the answer where the first of them would begin.
+    """
+
+    query: str
+    history: tuple[HistoryMessage, ...] = ()
+    system: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    inputs: Mapping[str, object] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionUsage:
+    """Tokens; `total_tokens` is always the sum of the other two."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """The sum, as OpenAI's clients expect it."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What Dify says the run cost: a decimal string, and a currency such as `USD`."""
+
+    total: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """Dify accepted the turn. Workflows have neither conversation nor message."""
+
+    task_id: str | None
+    message_id: str | None = None
+    conversation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More of the answer; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextReplaced:
+    """Moderation took back everything said so far; the answer is now `text`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThoughtDelta:
+    """More of the model's thinking; never empty."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEnded:
+    """The answer is whole. `usage` is None where Dify told nothing; `outputs` are a workflow's."""
+
+    usage: CompletionUsage | None = None
+    price: Price | None = None
+    outputs: Mapping[str, object] | None = None
+
+
+ReplyEvent = ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | ReplyEnded
+
+
+class ReplyFilter(Protocol):
+    """One stage between a reader and a writer; one object a stream."""
+
+    def feed(self, event: ReplyEvent) -> Iterable[ReplyEvent]:
+        """What takes the place of `event`; text may be held until later events, `ReplyEnded` frees it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer: all events of a stream, collected."""
+
+    text: str
+    thoughts: str
+    started: ReplyStarted
+    ended: ReplyEnded
+
+
+def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
+    """The whole answer of a stream; unlike a stream it can honour `TextReplaced`."""
+    text: list[str] = []
+    thoughts: list[str] = []
+    started, ended = ReplyStarted(task_id=None), ReplyEnded()
+    for event in events:
+        match event:
+            case TextDelta():
+                text.append(event.text)
+            case ThoughtDelta():
+                thoughts.append(event.text)
+            case TextReplaced():
+                text[:] = [event.text]
+            case ReplyStarted():
+                started = event
+            case ReplyEnded():
+                ended = event
+            case _:
+                assert_never(event)
+    return Reply("".join(text), "".join(thoughts), started, ended)

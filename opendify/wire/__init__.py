@@ -1,0 +1,1 @@
+"""Shapes of the two wires: frozen types and their validation, no logic, no I/O."""

@@ -1,0 +1,175 @@
+"""`POST /v1/chat/completions`: what clients send.
+
+Only what decides an answer is validated. Unknown fields, unknown message keys and
+explicit nulls pass, since real clients send dozens of them.
+
+Source: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+def _object_with(key: str) -> BeforeValidator:
+    """Older clients give a bare string where an object with one key is meant."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+
+
+class TextPart(_Shape):
+    """Text; `input_text` and `output_text` are the Responses API's names, which Cursor sends here."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+class RefusalPart(_Shape):
+    """An earlier refusal of the assistant."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+
+class ImageURL(_Shape):
+    """`url` is http(s) or a `data:` URI, of any media type."""
+
+    url: str
+
+
+class ImagePart(_Shape):
+    """A picture; Dify as a client puts audio and video here too."""
+
+    type: Literal["image_url"]
+    image_url: Annotated[ImageURL, _object_with("url")]
+
+
+class InputImagePart(_Shape):
+    """A picture in the Responses API's form."""
+
+    type: Literal["input_image"]
+    image_url: Annotated[ImageURL, _object_with("url")]
+
+
+class InputAudio(_Shape):
+    """`data` is base64."""
+
+    data: str
+    format: str = "wav"
+
+
+class InputAudioPart(_Shape):
+    """Recorded speech."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class FileSource(_Shape):
+    """`file_data` is a `data:` URI or bare base64."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
+
+
+class FilePart(_Shape):
+    """A document."""
+
+    type: Literal["file"]
+    file: FileSource
+
+
+class InputFilePart(FileSource):
+    """A document in the Responses API's form."""
+
+    type: Literal["input_file"]
+
+
+ContentPart = Annotated[
+    TextPart | RefusalPart | ImagePart | InputImagePart | InputAudioPart | FilePart | InputFilePart,
+    Field(discriminator="type"),
+]
+
+
+def _content_kind(content: object) -> str:
+    return "parts" if isinstance(content, list) else "text"
+
+
+Content = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("parts")],
+    Discriminator(_content_kind),
+]
+
+
+class ChatMessage(_Shape):
+    """One message; `content` may be null or absent where the role allows it."""
+
+    role: Role
+    content: Content | None = None
+
+
+class InputItem(_Shape):
+    """An item of a Responses-shaped body; only messages are read."""
+
+    type: str = "message"
+    role: Role | None = None
+    content: Content | None = None
+
+
+class StreamOptions(_Shape):
+    """`include_obfuscation` is accepted, and never used."""
+
+    include_usage: StrictBool | None = None
+
+
+class UserObject(_Shape):
+    """Open WebUI sends `user` as an object to models that have a `pipeline`."""
+
+    id: str | None = None
+
+
+UserField = Annotated[UserObject, _object_with("id")]
+Stop = Annotated[
+    list[str], BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop), Field(max_length=4)
+]
+
+
+class SamplingParameters(_Shape):
+    """What both completion endpoints check, and an app decides itself."""
+
+    model: str | None = None
+    stream: StrictBool | None = None
+    stream_options: StreamOptions | None = None
+    stop: Stop | None = None
+    user: UserField | None = None
+    inputs: dict[str, object] | None = None
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+
+
+class ChatCompletionRequest(SamplingParameters):
+    """The body; `input` stands in for `messages` in Responses-shaped bodies."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    input: str | Annotated[list[InputItem], Field(min_length=1)] | None = None
+    instructions: str | None = None
+    safety_identifier: str | None = None
+    max_completion_tokens: int | None = None
+    modalities: list[str] | None = None
+    response_format: dict[str, object] | None = None
+    tool_choice: str | dict[str, object] | None = None
+    function_call: str | dict[str, object] | None = None
+    logprobs: StrictBool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None

@@ -1,0 +1,1 @@
+"""Stand-ins for what surrounds OpenDify: a scripted Dify, a served app."""
