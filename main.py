@@ -18,5 +18,5 @@ if __name__ == "__main__":
     from opendify.settings import load_server_settings
 
     server = load_server_settings()
-    print("This server is for debugging only; ./start_production.sh is for everything else.", file=sys.stderr)
+    sys.stderr.write("This server is for debugging only; ./start_production.sh is for everything else.\n")
     app.run(server.host, server.port, threaded=True)

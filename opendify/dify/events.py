@@ -59,7 +59,7 @@ class EventStream:
                 event, or stayed silent beyond a limit. Events before it were given first.
         """
         self._raise_failure()
-        if self._at_end:
+        if self._is_over():
             return None
         with dify_errors_mapped():
             items = self._pump.take(min(timeout_seconds, self._seconds_left()))
@@ -71,7 +71,7 @@ class EventStream:
         self._had_event = self._had_event or bool(events)
         if not events:
             self._raise_failure()
-        return None if self._at_end and not events else events
+        return None if self._is_over() and not events else events
 
     def close(self, *, whole: bool) -> None:
         """Let go of the run. One that is not whole is stopped at Dify, so that nobody pays for it.
@@ -84,11 +84,16 @@ class EventStream:
         else:
             threading.Thread(target=self._wind_down, name="dify-wind-down", daemon=True).start()
 
+    def _is_over(self) -> bool:
+        return self._at_end
+
     def _raise_failure(self) -> None:
         if self._failure:
             raise self._failure
 
     def _take(self, item: Head | bytes | None) -> list[StreamEvent]:
+        if self._failure:
+            return []
         if isinstance(item, Head):
             self._head = item
         elif item is None:

@@ -69,6 +69,7 @@ class DemoApp:
     max_active_requests: int = 0
     speech_to_text: bool = False
     text_to_speech: bool = False
+    cites: bool = False
     tools: tuple[str, ...] = ()
     tags: tuple[str, ...] = field(default=())
 
@@ -144,6 +145,7 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
         "app-demo-chat-limited": DemoApp("demo chat, one at a time", "chat", "One run.", max_active_requests=1),
         "app-demo-chat-disabled": DemoApp("demo chat, switched off", "chat", "No API.", api_enabled=False),
         "app-demo-chat-no-provider": DemoApp("demo chat, no model", "chat", "No model.", provider_ready=False),
+        "app-demo-chat-citations": DemoApp("demo chat that cites", "chat", "Cites.", cites=True),
         "app-demo-advanced-chat-moderated": DemoApp(
             "demo moderated chatflow", "advanced-chat", "Filters.", moderation=_MODERATION
         ),

@@ -99,7 +99,7 @@ def annotation_of(turn: Turn) -> Json:
 
 def cite(turn: Turn) -> list[Json]:
     """The retrieved segments of this turn, remembered with its message."""
-    if "CITE" not in turn.words:
+    if "CITE" not in turn.words and not turn.app.cites:
         return []
     resource = dict(_CITATION)
     if turn.quirks.whole_metadata:

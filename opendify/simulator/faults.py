@@ -16,7 +16,10 @@ from opendify.simulator.words import SteeringWords
 Json = dict[str, object]
 
 HTML_PAGE = "<!doctype html><html><head><title>Dify</title></head><body>Sign in</body></html>\n"
-_NGINX = "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+_NGINX = (
+    "<html>\r\n<head><title>{0}</title></head>\r\n<body>\r\n<center><h1>{0}</h1></center>\r\n"
+    "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+)
 _NGINX_REASONS = {
     413: "413 Request Entity Too Large",
     502: "502 Bad Gateway",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
-import operator
-import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from opendify.simulator import events, nodes
@@ -24,7 +20,6 @@ _TOKENS_BEFORE_MODERATION = 55
 _STOPPED = "Stopped by user."
 _MODERATED = "Stopped by output moderation."
 _ABORTED = "Aborted: User requested stop"
-_OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 
 
 # A text and the selector of the variable that it is the value of.
@@ -105,7 +100,7 @@ class _GraphRun:
         node = self._next_node("code", "code", "Code")
         yield nodes.node_started(self._turn, node)
         try:
-            value = _calculate(expression)
+            value = calculate(expression)
         except (ArithmeticError, SyntaxError, ValueError) as error:
             text = f'Traceback (most recent call last):\n  File "<string>", line 1\n{type(error).__name__}: {error}\n'
             yield nodes.node_finished(self._turn, node, NodeResult({"expr": expression}, error=text))
@@ -370,19 +365,3 @@ def _answer_preset(turn: Turn, preset: str) -> Iterator[Json]:
 
 def _text_of_failure(failure: Exception, turn: Turn) -> str:
     return failure_text(failure.broken, turn) if isinstance(failure, ModelFailedError) else str(failure)
-
-
-def _calculate(expression: str) -> float:
-    """The value of an expression of numbers and `+ - * /`."""
-    return _value_of(ast.parse(expression, mode="eval").body)
-
-
-def _value_of(node: ast.expr) -> float:
-    match node:
-        case ast.Constant(value=int() | float() as value):
-            return float(value)
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            result: float = _OPERATORS[type(op)](_value_of(left), _value_of(right))
-            return result
-        case _:
-            raise ValueError("not an arithmetic expression")

@@ -55,7 +55,7 @@ class InputReader:
         """Files of an app without file upload are dropped without a word."""
         if not self._app.file_types or not isinstance(given, list):
             return Files(0)
-        files = [cast(Mapping[str, object], item) for item in given if isinstance(item, dict)]
+        files = [cast("Mapping[str, object]", item) for item in given if isinstance(item, dict)]
         if len(files) > self._app.max_files:
             raise invalid_param(f"Number of image files exceeds the maximum limit {self._app.max_files}")
         rows = [self._read_file(item) for item in files]

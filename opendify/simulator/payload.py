@@ -53,7 +53,7 @@ class PayloadReader:
     def _read_inputs(self) -> Mapping[str, object]:
         value = self._required("inputs")
         if isinstance(value, dict):
-            return cast(Json, value)
+            return cast("Json", value)
         old = "dictionary update sequence element #0 has length 1; 2 is required"
         raise self._refuse("inputs", "dict_type", "Input should be a valid dictionary", value, old)
 

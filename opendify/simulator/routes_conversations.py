@@ -5,7 +5,14 @@ from __future__ import annotations
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 
-from opendify.simulator.errors import DifyError, FieldFault, field_error, internal_error, missing_field, not_found
+from opendify.simulator.errors import (
+    DifyError,
+    FieldFault,
+    field_error,
+    internal_error,
+    missing_field,
+    not_found,
+)
 from opendify.simulator.inputs import file_url
 from opendify.simulator.memory import NO_PARENT, Conversation, Message
 from opendify.simulator.payload import read_user
@@ -24,6 +31,17 @@ from opendify.simulator.turns import stable_id
 blueprint = Blueprint("conversations", __name__, url_prefix="/v1")
 
 _MAX_LIMIT = 100
+_STORED_CITATION = (
+    "position",
+    "dataset_id",
+    "dataset_name",
+    "document_id",
+    "document_name",
+    "data_source_type",
+    "segment_id",
+    "score",
+    "content",
+)
 _SUGGESTIONS = ["Simulated question one?", "Simulated question two?", "Simulated question three?"]
 
 
@@ -142,7 +160,7 @@ def _message_row(row: Message) -> Json:
         "answer": row.answer,
         "message_files": [_file_row(file) for file in row.files],
         "feedback": {"rating": row.feedback} if row.feedback else None,
-        "retriever_resources": row.resources,
+        "retriever_resources": [_citation_row(row, resource) for resource in row.resources],
         "created_at": int(row.time),
         "agent_thoughts": row.thoughts,
         "status": row.status,
@@ -154,6 +172,16 @@ def _message_row(row: Message) -> Json:
         tokens = {"message_tokens": 0, "answer_tokens": 0, "total_tokens": 0, "provider_response_latency": 0.0}
         fields |= tokens | {"total_price": "0", "currency": "USD"}
     return fields
+
+
+def _citation_row(row: Message, resource: Json) -> Json:
+    """A citation as stored: with an id, without the counts that `message_end` may give."""
+    new = world().quirks.whole_metadata
+    count = None if new else 0
+    fields: Json = {"id": stable_id(row.id, "citation"), "message_id": row.id, "index_node_hash": None}
+    fields |= dict.fromkeys(("hit_count", "word_count", "segment_position"), count)
+    fields |= {"summary": None, "created_at": None} if new else {"created_at": int(row.time)}
+    return fields | {name: resource[name] for name in _STORED_CITATION}
 
 
 def _file_row(file: Json) -> Json:

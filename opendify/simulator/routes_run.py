@@ -17,8 +17,8 @@ from opendify.simulator.inputs import model_text
 from opendify.simulator.json_text import PING
 from opendify.simulator.memory import ReceivedRequest
 from opendify.simulator.payload import PayloadReader, RunPayload, read_user
-from opendify.simulator.serving_context import Caller, Json, json_response, read_body, require_app, world
 from opendify.simulator.server import cut_connection
+from opendify.simulator.serving_context import Caller, Json, json_response, read_body, require_app, world
 from opendify.simulator.starting import TurnStarter, refuse_blocking
 from opendify.simulator.streams import counted, refused_by_worker, through_worker
 from opendify.simulator.turns import Turn, World, stable_id

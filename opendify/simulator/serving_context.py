@@ -32,7 +32,7 @@ class Caller:
 
 
 def world() -> World:
-    return cast(World, current_app.extensions[EXTENSION])
+    return cast("World", current_app.extensions[EXTENSION])
 
 
 def require_app() -> Caller:
@@ -75,7 +75,7 @@ def read_body() -> Json:
         raise DifyError(400, "bad_request", NOT_UNDERSTOOD)
     if not isinstance(body, dict):
         raise TypeError("Dify fails on a body that is no object")
-    return cast(Json, body)
+    return cast("Json", body)
 
 
 def json_response(body: Mapping[str, object] | None, status: int = 200, *, of_run: bool = False) -> Response:

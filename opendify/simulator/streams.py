@@ -69,7 +69,7 @@ def counted(turn: Turn, stream: Iterator[Json]) -> Iterator[Json]:
     finished = False
     try:
         # Not `yield from`: that would close the run together with its reader.
-        for event in stream:
+        for event in stream:  # noqa: UP028
             yield event
         finished = True
     finally:

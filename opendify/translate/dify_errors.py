@@ -37,7 +37,6 @@ _BY_CODE: dict[str, type[GatewayError]] = {
     "too_many_requests": RateLimited,
     "rate_limit_error": RateLimited,
     "completion_request_error": DifyRunFailed,
-    "plugin_runtime_error": DifyRunFailed,
     "file_too_large": RequestTooLarge,
     "unsupported_file_type": UnsupportedMedia,
 }
@@ -70,11 +69,11 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
     ),
     (re.compile(r"^Run failed:|^queue listening stopped"), DifyRunFailed),
 )
-# "name is required in input form", "age in input form must be a valid number", "(type 'select') 'lang' in input form must…"
+# As in "age in input form must be a valid number" and "(type 'select') lang in input form must be…".
 _INPUT_FAULT = re.compile(r"(?P<name>[\w.-]+)'? (?:is required in input form|in input form )")
 
 _OWN_MESSAGE: dict[type[GatewayError], str] = {
-    DifyAuthError: "The service's key for this model was refused; its operator has to check the model's app key",
+    DifyAuthError: "Dify refused the service's key for this model; the operator has to check the app key",
     RateLimited: "The app behind this model takes no more requests at the moment",
 }
 

@@ -37,8 +37,8 @@ class WorkflowText:
         """What of `chunk` can be sent at once; separators wait until more live text follows."""
         text = chunk.text or ""
         node_type = self._node_types.get((chunk.from_variable_selector or [""])[0])
-        if node_type is None and not text.strip():
-            # The line breaks between outputs bear the end node's name before it has started.
+        if node_type in (None, "end") and not text.strip():
+            # The line breaks between outputs bear the end node's id, often before it has started.
             self._separator += text
             return ""
         if node_type not in _LIVE_NODE_TYPES and node_type is not None:

@@ -28,8 +28,8 @@ from opendify.translate.turn import (
 from opendify.wire import dify
 
 # Fewer characters than this agree by chance: "look at A" + "Apples" are two texts.
-_SMALLEST_OVERLAP = 16
-_PAUSED = "The app waits for a person's input, which this API cannot give"
+_SMALLEST_OVERLAP = 8
+_PAUSED = "The app waits for human input, which this API cannot give"
 
 
 class ReplyReader(Protocol):

@@ -67,7 +67,7 @@ def _forced_tool(value: object) -> str | None:
 def _forced_function(value: object) -> str | None:
     if value in ("auto", "none"):
         return None
-    return "'function_call' must be 'auto' or 'none' with this model: a Dify app cannot call a client's functions."
+    return "'function_call' must be 'auto' or 'none' with this model: a Dify app cannot call functions."
 
 
 def _several(name: str) -> Refusal:

@@ -50,11 +50,11 @@ def _handler(script: Script) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True
 
-        def do_GET(self) -> None:  # noqa: N802 - The library's name.
+        def do_GET(self) -> None:
             known = {"/v1/parameters": script.parameters, "/v1/info": {"name": "scripted"}}
             self._answer_json(known.get(self.path, {}))
 
-        def do_POST(self) -> None:  # noqa: N802 - The library's name.
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
             script.requests.append((self.path, body))
             if self.path.endswith("/stop"):

@@ -8,10 +8,10 @@ import pytest
 
 from tests.packaging.commands import PROJECT
 
-NEEDED_PROGRAMS = ("bash", "cat", "chmod", "cksum", "env", "flock", "mkdir", "rm", "touch")
+NEEDED_PROGRAMS = ("bash", "cat", "chmod", "cksum", "env", "flock", "mkdir", "rm")
 FAKE_UV = """#!/usr/bin/env bash
 echo "$*" >>"$PWD/uv-calls"
-mkdir -p .venv/bin && touch .venv/bin/python && chmod +x .venv/bin/python
+mkdir -p .venv/bin && : >.venv/bin/python && chmod +x .venv/bin/python
 """
 PRODUCTION_CALL = "sync --quiet --frozen --inexact --no-dev"
 DEVELOPMENT_CALL = "sync --quiet --frozen --inexact"

@@ -1,0 +1,87 @@
+"""The simulator on a real socket, and the command that serves it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from opendify.simulator import SimulatorOptions, create_simulator
+from opendify.simulator.server import SimulatorServer, make_simulator_server
+
+CHAT = "app-demo-chat"
+
+
+@pytest.fixture
+def server() -> Iterator[SimulatorServer]:
+    options = SimulatorOptions(token_delay_seconds=0.0, naming_delay_seconds=0.0)
+    server = make_simulator_server(create_simulator(options))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def ask(connection: http.client.HTTPConnection, query: str) -> http.client.HTTPResponse:
+    body = {"inputs": {}, "query": query, "response_mode": "streaming", "user": "ann"}
+    headers = {"Authorization": f"Bearer {CHAT}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/chat-messages", json.dumps(body), headers)
+    return connection.getresponse()
+
+
+@pytest.fixture
+def connection(server: SimulatorServer) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    yield connection
+    connection.close()
+
+
+def test_a_connection_serves_one_stream_after_the_other(connection: http.client.HTTPConnection) -> None:
+    first = ask(connection, "Hello").read()
+    kept = connection.sock
+    second = ask(connection, "Hello").read()
+
+    assert connection.sock is kept
+    assert first.count(b"data: ") == second.count(b"data: ")
+
+
+def test_an_event_is_sent_before_the_next_is_made(connection: http.client.HTTPConnection) -> None:
+    answer = ask(connection, "GAP:60 hello")
+
+    assert json.loads(answer.readline().removeprefix(b"data: "))["answer"] == "ECHO"
+
+
+def test_a_dropped_stream_has_no_last_chunk(connection: http.client.HTTPConnection) -> None:
+    answer = ask(connection, "DROP:2 hello")
+
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+
+
+def test_a_chunked_request_body_is_read(connection: http.client.HTTPConnection) -> None:
+    body = json.dumps({"inputs": {}, "query": "Hello", "user": "ann", "response_mode": "blocking"}).encode()
+    headers = {"Authorization": f"Bearer {CHAT}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/chat-messages", iter([body[:9], body[9:]]), headers, encode_chunked=True)
+
+    assert json.loads(connection.getresponse().read())["answer"] == "ECHO prior=0 images=0 :: Hello"
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_serves_until_it_is_told_to_stop(stop_signal: signal.Signals) -> None:
+    command = [sys.executable, "-c", "from opendify.cli import main; main()", "simulate", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        process.send_signal(stop_signal)
+
+        assert process.wait(timeout=10) == 0
+    assert line.startswith("Simulated Dify 1.12.1 at http://127.0.0.1:")
+    assert "app-demo-workflow" in line
