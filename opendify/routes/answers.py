@@ -44,9 +44,7 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     """
     frames = stream.frames()
     first = next(frames)
-    response = flask.Response(
-        chain((first,), frames), content_type="text/event-stream; charset=utf-8", direct_passthrough=True
-    )
+    response = flask.Response(chain((first,), frames), content_type="text/event-stream; charset=utf-8")
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     response.headers.update(dify_headers(stream.started))
     response.call_on_close(frames.close)

@@ -67,7 +67,11 @@ class _Thought:
     def row(self) -> Json:
         """As `GET /messages` lists it."""
         message_id = self.turn.message.id if self.turn.message else None
-        row = self.fields() | {"chain_id": None, "message_id": message_id, "created_at": int(self.turn.started_at)}
+        row = self.fields() | {
+            "chain_id": None,
+            "message_id": message_id,
+            "created_at": int(self.turn.started_at),
+        }
         if self.turn.quirks.whole_metadata:
             row["files"] = row.pop("message_files")
         else:
@@ -200,8 +204,18 @@ class _Agent:
     def _remember_picture(self, picture: Json) -> None:
         if self._turn.message is None:
             return
-        names: Json = {"filename": "drawing.png", "mime_type": "image/png", "size": 74, "transfer_method": "tool_file"}
-        related: Json = {"related_id": picture["id"], "url": picture["url"], "type": "image", "belongs_to": "assistant"}
+        names: Json = {
+            "filename": "drawing.png",
+            "mime_type": "image/png",
+            "size": 74,
+            "transfer_method": "tool_file",
+        }
+        related: Json = {
+            "related_id": picture["id"],
+            "url": picture["url"],
+            "type": "image",
+            "belongs_to": "assistant",
+        }
         self._turn.message.files.append(names | related)
 
     def _remember(self, thought: _Thought) -> None:

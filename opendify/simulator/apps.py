@@ -99,9 +99,16 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             text_to_speech=True,
         ),
         "app-demo-agent-chat": DemoApp(
-            "demo agent chat", "agent-chat", "Calls tools; streaming only.", file_types=("image",), tools=_TOOLS
+            "demo agent chat",
+            "agent-chat",
+            "Calls tools; streaming only.",
+            file_types=("image",),
+            tools=_TOOLS,
         ),
-        "app-demo-agent": DemoApp("demo agent", "agent", "The newer agent app.", file_types=("image",), tools=_TOOLS),
+        # Versions before 1.15.0 have no such mode; here they serve it as 1.15.0 does.
+        "app-demo-agent": DemoApp(
+            "demo agent", "agent", "The newer agent app.", file_types=("image",), tools=_TOOLS
+        ),
         "app-demo-advanced-chat": DemoApp(
             "demo chatflow",
             "advanced-chat",
@@ -140,11 +147,17 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             form=_CITY_FORM,
             system_prompt="Answer about {city} in a {tone} tone. {notes}\n",
         ),
-        "app-demo-chat-vision": DemoApp("demo chat with images", "chat", "Takes images.", file_types=("image",)),
+        "app-demo-chat-vision": DemoApp(
+            "demo chat with images", "chat", "Takes images.", file_types=("image",)
+        ),
         "app-demo-chat-moderated": DemoApp("demo moderated chat", "chat", "Filters.", moderation=_MODERATION),
-        "app-demo-chat-limited": DemoApp("demo chat, one at a time", "chat", "One run.", max_active_requests=1),
+        "app-demo-chat-limited": DemoApp(
+            "demo chat, one at a time", "chat", "One run.", max_active_requests=1
+        ),
         "app-demo-chat-disabled": DemoApp("demo chat, switched off", "chat", "No API.", api_enabled=False),
-        "app-demo-chat-no-provider": DemoApp("demo chat, no model", "chat", "No model.", provider_ready=False),
+        "app-demo-chat-no-provider": DemoApp(
+            "demo chat, no model", "chat", "No model.", provider_ready=False
+        ),
         "app-demo-chat-citations": DemoApp("demo chat that cites", "chat", "Cites.", cites=True),
         "app-demo-advanced-chat-moderated": DemoApp(
             "demo moderated chatflow", "advanced-chat", "Filters.", moderation=_MODERATION
@@ -176,7 +189,9 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             form=(
                 FormField("name", required=True, max_length=_GRAPH_LENGTH),
                 FormField("count", "number", max_length=_GRAPH_LENGTH),
-                FormField("style", "select", required=True, max_length=_GRAPH_LENGTH, choices=("plain", "loud")),
+                FormField(
+                    "style", "select", required=True, max_length=_GRAPH_LENGTH, choices=("plain", "loud")
+                ),
             ),
             outputs=Outputs.TEMPLATE,
             file_types=("image", "document"),
@@ -217,7 +232,9 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             form=(_GRAPH_QUERY,),
             max_active_requests=1,
         ),
-        "app-demo-workflow-unpublished": DemoApp("demo draft", "workflow", "Never published.", published=False),
+        "app-demo-workflow-unpublished": DemoApp(
+            "demo draft", "workflow", "Never published.", published=False
+        ),
     }
 )
 

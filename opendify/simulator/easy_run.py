@@ -15,7 +15,7 @@ Json = dict[str, object]
 
 ANNOTATED_ANSWER = "Canned answer."
 # The moderator looks at the text only now and then; this many tokens slip through.
-_TOKENS_BEFORE_MODERATION = 55
+TOKENS_BEFORE_MODERATION = 55
 _PRESET_PAUSE_SECONDS = 0.01
 
 
@@ -88,7 +88,7 @@ def _stream_text(turn: Turn, steps: Iterable[Step], said: list[str]) -> Iterator
         if isinstance(item, Say):
             said.append(item.text)
             yield _text(turn, item.text)
-            if len(said) >= _TOKENS_BEFORE_MODERATION and moderated_text(turn, "".join(said)):
+            if len(said) >= TOKENS_BEFORE_MODERATION and moderated_text(turn, "".join(said)):
                 return
         elif isinstance(item, dict):
             yield item

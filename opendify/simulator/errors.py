@@ -60,7 +60,9 @@ def invalid_param(message: str) -> DifyError:
 def not_found(message: str, quirks: Quirks, path: str = "") -> DifyError:
     """A 404 raised inside a route; newer versions append the routes that look alike to `path`."""
     if quirks.suggests_routes_on_404 and path:
-        message = f"{message} You have requested this URI [{path}] but did you mean {path} or /api{path[3:]} ?"
+        message = (
+            f"{message} You have requested this URI [{path}] but did you mean {path} or /api{path[3:]} ?"
+        )
     return DifyError(404, "not_found", message)
 
 
@@ -99,6 +101,16 @@ def missing_field(model: str, name: str, body: Mapping[str, object], quirks: Qui
     """`place` is where versions before 1.8.0 say that they looked, e.g. "the JSON body"."""
     old = f"Missing required parameter in {place}"
     return field_error(FieldFault(model, name, "missing", "Field required", dict(body), old), quirks)
+
+
+def whole_body_error(model: str, text: str, body: Mapping[str, object]) -> DifyError:
+    """pydantic's error for a rule about several fields."""
+    shown = _shorten(repr(body))
+    return invalid_param(
+        f"1 validation error for {model}\n  Value error, {text} "
+        f"[type=value_error, input_value={shown}, input_type=dict]\n"
+        f"    For further information visit {_PYDANTIC_PAGES}value_error"
+    )
 
 
 def _shorten(text: str) -> str:

@@ -54,7 +54,12 @@ def text_event(turn: Turn, event: str, answer: str, selector: list[str] | None =
 
 
 def file_event(turn: Turn, url: str) -> Json:
-    fields: Json = {"id": stable_id(turn.task.id, url), "type": "image", "belongs_to": "assistant", "url": url}
+    fields: Json = {
+        "id": stable_id(turn.task.id, url),
+        "type": "image",
+        "belongs_to": "assistant",
+        "url": url,
+    }
     return envelope(turn, "message_file") | fields
 
 
@@ -110,7 +115,9 @@ def cite(turn: Turn) -> list[Json]:
 
 
 def image_url(turn: Turn) -> str:
-    return f"http://127.0.0.1:5001/files/tools/{stable_id(turn.task.id, 'image')}.png?timestamp=0&nonce=0&sign=0"
+    return (
+        f"http://127.0.0.1:5001/files/tools/{stable_id(turn.task.id, 'image')}.png?timestamp=0&nonce=0&sign=0"
+    )
 
 
 def produced_file(turn: Turn) -> Json:

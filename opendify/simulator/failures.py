@@ -61,7 +61,9 @@ def _plugin_text(broken: Break, turn: Turn) -> str:
         case "dropped":
             if turn.streaming or turn.is_graph:
                 return "[models] Connection Error, IncompleteRead: IncompleteRead(0 bytes read)"
-            return "[models] Connection Error, RemoteDisconnected: Remote end closed connection without response"
+            return (
+                "[models] Connection Error, RemoteDisconnected: Remote end closed connection without response"
+            )
 
 
 def _status_text(status: int) -> str:

@@ -74,6 +74,34 @@ def write_frames(
     yield from _whole_or_cut(stream, words, cut, compact=compact)
 
 
+def break_body(
+    body: bytes, words: SteeringWords, world: World, cut: Callable[[], None]
+) -> Iterator[bytes] | None:
+    """What is sent in place of a blocking answer's whole `body`, or `None`."""
+    if "HANG" in words:
+        return _nothing(world)
+    if "DROP" in words:
+        return _cut_body(body, cut)
+    return iter([body[: len(body) // 2]]) if "BADJSON" in words else None
+
+
+def ping_and_silence(world: World) -> Iterator[bytes]:
+    """The blocking chatflow of 1.13.0."""
+    yield PING
+    world.stay_silent()
+
+
+def _nothing(world: World) -> Iterator[bytes]:
+    world.stay_silent()
+    yield b""
+
+
+def _cut_body(body: bytes, cut: Callable[[], None]) -> Iterator[bytes]:
+    yield body[: len(body) // 2]
+    cut()
+    raise ConnectionCutError("cut on request")
+
+
 def _whole_or_cut(
     stream: Iterator[Json], words: SteeringWords, cut: Callable[[], None], *, compact: bool
 ) -> Iterator[bytes]:

@@ -127,7 +127,9 @@ def _check_value(field: FormField, value: object) -> object:
     if field.kind in _TEXT_KINDS:
         return _check_text(field, value)
     if field.kind == "select" and value not in field.choices:
-        raise invalid_param(f"{field.variable} in input form must be one of the following: {list(field.choices)}")
+        raise invalid_param(
+            f"{field.variable} in input form must be one of the following: {list(field.choices)}"
+        )
     if field.kind == "number":
         return _check_number(field, value)
     return value

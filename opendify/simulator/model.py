@@ -17,7 +17,21 @@ from opendify.simulator.words import SteeringWords, read_words
 Role = Literal["system", "user", "assistant"]
 
 _TOKEN = re.compile(r"\s*\S+|\s+$")
-_FILLER = ["one", "two", "three", "four", "five", "six", "seven", "forbiddenword", "eight", "nine", "ten", "eleven", "twelve"]
+_FILLER = [
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "forbiddenword",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
 _BADWORD_LENGTH = 78
 _REASONING = "I reason about the request step by step."
 _THOUGHT = "<think>\nThe user said something.\nI will echo it.\n</think>\n\n"

@@ -49,7 +49,11 @@ def system_variables(turn: Turn, *, started: bool) -> Json:
     chat = turn.conversation is not None
     turns = len(turn.world.store.messages_newest_first(turn.conversation.id)) if turn.conversation else 0
     variables: Json = dict(turn.inputs)
-    variables |= {"sys.files": list(turn.files), "sys.user_id": turn.user, "sys.app_id": stable_id(turn.app_key)}
+    variables |= {
+        "sys.files": list(turn.files),
+        "sys.user_id": turn.user,
+        "sys.app_id": stable_id(turn.app_key),
+    }
     variables |= {"sys.workflow_id": turn.workflow_id, "sys.workflow_run_id": turn.run_id}
     if chat:
         variables |= {"sys.query": turn.query, "sys.dialogue_count": turns - (not quirks.new_graph_engine)}
@@ -170,7 +174,9 @@ def _placement(turn: Turn) -> Json:
 
 def files_in(outputs: Json | None) -> list[Json]:
     """The file objects among a run's outputs."""
-    values = [part for value in (outputs or {}).values() for part in (value if isinstance(value, list) else [value])]
+    values = [
+        part for value in (outputs or {}).values() for part in (value if isinstance(value, list) else [value])
+    ]
     return [value for value in values if isinstance(value, dict) and "dify_model_identity" in value]
 
 

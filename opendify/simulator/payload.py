@@ -48,7 +48,9 @@ class PayloadReader:
         streaming = self._read_response_mode()
         conversation_id = self._read_conversation_id() if in_conversation else None
         named = self._body.get("auto_generate_name")
-        return RunPayload(inputs, query, streaming, self._body.get("files"), conversation_id, named is not False)
+        return RunPayload(
+            inputs, query, streaming, self._body.get("files"), conversation_id, named is not False
+        )
 
     def _read_inputs(self) -> Mapping[str, object]:
         value = self._required("inputs")

@@ -156,5 +156,10 @@ def _file_upload(app: DemoApp) -> Json:
     }
     if app.mode in GRAPH_MODES and enabled:
         return modern
-    image: Json = {"enabled": enabled, "number_limits": app.max_files, "detail": "high", "transfer_methods": _METHODS}
+    image: Json = {
+        "enabled": enabled,
+        "number_limits": app.max_files,
+        "detail": "high",
+        "transfer_methods": _METHODS,
+    }
     return {"image": image} | (modern if enabled else {})

@@ -28,7 +28,11 @@ def list_requests() -> ResponseReturnValue:
 def show_counts() -> ResponseReturnValue:
     store = world().store
     names = ("stops", "aborted_streams")
-    rows = {"requests": len(store.requests), "conversations": len(store.conversations), "running": len(store.tasks)}
+    rows = {
+        "requests": len(store.requests),
+        "conversations": len(store.conversations),
+        "running": len(store.tasks),
+    }
     return json_response({name: store.counts[name] for name in names} | rows)
 
 

@@ -12,6 +12,7 @@ from opendify.simulator.errors import (
     internal_error,
     missing_field,
     not_found,
+    whole_body_error,
 )
 from opendify.simulator.inputs import file_url
 from opendify.simulator.memory import NO_PARENT, Conversation, Message
@@ -102,8 +103,8 @@ def rename_conversation(conversation_id: object) -> ResponseReturnValue:
     if not name and not world().quirks.pydantic_errors:
         return json_response(*internal_error(world().quirks))
     if not name:
-        text = "Value error, name is required when auto_generate is false"
-        raise _whole_body_error("ConversationRenamePayload", text, body)
+        text = "name is required when auto_generate is false"
+        raise whole_body_error("ConversationRenamePayload", text, body)
     found = _get_conversation(str(conversation_id), caller, str(body.get("user") or DEFAULT_USER))
     found.name = str(name)
     return json_response(_conversation_row(found))
@@ -169,7 +170,12 @@ def _message_row(row: Message) -> Json:
     if quirks.extra_contents:
         fields["extra_contents"] = []
     if quirks.message_costs:
-        tokens = {"message_tokens": 0, "answer_tokens": 0, "total_tokens": 0, "provider_response_latency": 0.0}
+        tokens = {
+            "message_tokens": 0,
+            "answer_tokens": 0,
+            "total_tokens": 0,
+            "provider_response_latency": 0.0,
+        }
         fields |= tokens | {"total_price": "0", "currency": "USD"}
     return fields
 
@@ -240,12 +246,3 @@ def _read_limit(model: str) -> int:
         kind, wanted = "less_than_equal", f"Input should be less than or equal to {_MAX_LIMIT}"
     old = f"Invalid argument: {text}. argument must be within the range 1 - {_MAX_LIMIT}"
     raise field_error(FieldFault(model, "limit", kind, wanted, text, old), world().quirks)
-
-
-def _whole_body_error(model: str, text: str, body: Json) -> DifyError:
-    return DifyError(
-        400,
-        "invalid_param",
-        f"1 validation error for {model}\n  {text} [type=value_error, input_value={body!r}, input_type=dict]\n"
-        "    For further information visit https://errors.pydantic.dev/2.11/v/value_error",
-    )

@@ -12,9 +12,8 @@ from flask.typing import ResponseReturnValue
 from opendify.simulator.apps import CHAT_MODES, GRAPH_MODES
 from opendify.simulator.blocking import build_blocking_body
 from opendify.simulator.errors import DifyError, app_unavailable, invalid_param, wrong_mode
-from opendify.simulator.faults import refusal, write_frames
+from opendify.simulator.faults import break_body, ping_and_silence, refusal, write_frames
 from opendify.simulator.inputs import model_text
-from opendify.simulator.json_text import PING
 from opendify.simulator.memory import ReceivedRequest
 from opendify.simulator.payload import PayloadReader, RunPayload, read_user
 from opendify.simulator.server import cut_connection
@@ -154,23 +153,14 @@ def _closing(frames: Iterator[bytes], *streams: Iterator[Json]) -> Iterator[byte
 
 def _answer_blocking(starter: TurnStarter, words: SteeringWords) -> Response:
     turn = starter.start(streaming=False)
+    stream = counted(turn, starter.run(turn))
     if turn.quirks.blocking_chatflow_broken and turn.app.mode == "advanced-chat":
-        return Response(_ping_and_silence(turn.world), content_type=_EVENT_STREAM)
-    if words.values.keys() & {"HANG", "DROP"}:
-        return _stream(iter(()), words) if "HANG" in words else _cut_at_once(turn)
-    for _ in counted(turn, starter.run(turn)):
+        return Response(ping_and_silence(turn.world), content_type=_EVENT_STREAM)
+    for _ in stream:
         pass
-    return json_response(build_blocking_body(turn), of_run=True)
-
-
-def _cut_at_once(turn: Turn) -> Response:
-    cut = write_frames(iter([{"event": "message"}]), read_words("DROP:0"), turn.world, partial(cut_connection, request.environ))
-    return Response(cut, content_type="application/json")
-
-
-def _ping_and_silence(shared: World) -> Iterator[bytes]:
-    yield PING
-    shared.stay_silent()
+    body = json_response(build_blocking_body(turn), of_run=True)
+    broken = break_body(body.get_data(), words, turn.world, partial(cut_connection, request.environ))
+    return body if broken is None else Response(broken, content_type="application/json")
 
 
 def _read_call(endpoint: _Endpoint) -> tuple[Caller, Json, str]:
@@ -199,9 +189,8 @@ def _stop(endpoint: _Endpoint, task_id: str) -> ResponseReturnValue:
 def _too_many(caller: Caller) -> DifyError:
     where = f" for {stable_id(caller.app_key)}" if world().quirks.pydantic_errors else ""
     limit = caller.app.max_active_requests
-    return invalid_param(
-        f"Too many requests. Please try again later. The current maximum concurrent requests allowed{where} is {limit}."
-    )
+    allowed = f"The current maximum concurrent requests allowed{where} is {limit}."
+    return invalid_param(f"Too many requests. Please try again later. {allowed}")
 
 
 def _record() -> None:

@@ -40,7 +40,13 @@ def end_without_terminal_event(world: World, run_id: str, workflow_id: str, erro
         world.stay_silent()
         return
     now = int(world.clock())
-    started: Json = {"id": run_id, "workflow_id": workflow_id, "inputs": {}, "created_at": now, "reason": "initial"}
+    started: Json = {
+        "id": run_id,
+        "workflow_id": workflow_id,
+        "inputs": {},
+        "created_at": now,
+        "reason": "initial",
+    }
     yield _synthetic("workflow_started", run_id, started)
     finished: Json = {
         "id": run_id,

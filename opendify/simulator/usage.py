@@ -9,7 +9,14 @@ Json = dict[str, object]
 
 def build_usage(prompt_tokens: int, completion_tokens: int, latency: float, quirks: Quirks) -> Json:
     """Prices are decimal strings; a zero price reads `0E-7` before 1.0."""
-    return _usage(prompt_tokens, completion_tokens, latency, quirks, "0", "0E-7" if quirks.zero_price_is_exponent else "0")
+    return _usage(
+        prompt_tokens,
+        completion_tokens,
+        latency,
+        quirks,
+        "0",
+        "0E-7" if quirks.zero_price_is_exponent else "0",
+    )
 
 
 def empty_usage(quirks: Quirks, latency: float = 0.0) -> Json:

@@ -53,7 +53,6 @@ class Quirks:
     files_listed_at_end: bool
     pauses: bool
     pauses_when_blocking: bool
-    agent_mode: bool
     agent_answers_twice: bool
     reasoning_chunks: bool
     synthetic_ends: bool
@@ -110,7 +109,6 @@ def quirks_of(text: str) -> Quirks:
         files_listed_at_end=version >= (1, 13, 3),
         pauses=version >= (1, 13, 0),
         pauses_when_blocking=version >= (1, 14, 0),
-        agent_mode=version >= (1, 15, 0),
         agent_answers_twice=version >= (1, 16, 0),
         reasoning_chunks=version >= (1, 15, 0),
         synthetic_ends=version >= (1, 15, 0),

@@ -10,6 +10,7 @@ from tests.simulator.asking import Asker, bearer, frames_of, names, read_frames,
 
 CHAT = "app-demo-chat"
 CHATFLOW = "app-demo-advanced-chat"
+ECHO = "ECHO prior=0 images=0 :: Hello"
 SYSTEM = ["system", "You are a test model."]
 
 
@@ -24,7 +25,7 @@ def test_the_model_is_given_the_conversation_so_far() -> None:
 
     assert memory_of(asker, CHAT, first["conversation_id"]) == [
         ["user", "Hello"],
-        ["assistant", "ECHO prior=0 images=0 :: Hello"],
+        ["assistant", ECHO],
         ["user", "MEMORY"],
     ]
 
@@ -32,8 +33,8 @@ def test_the_model_is_given_the_conversation_so_far() -> None:
 @pytest.mark.parametrize(
     ("key", "history"),
     [
-        (CHAT, [["user", "MEMORY"], ["assistant", ""], ["user", "Hello"]]),
-        (CHATFLOW, [["user", "MEMORY"], ["user", "Hello"]]),
+        (CHAT, [["user", "MEMORY"], ["assistant", ""], ["user", "Hello"], ["assistant", ECHO]]),
+        (CHATFLOW, [SYSTEM, ["user", "MEMORY"], ["user", "Hello"], ["assistant", ECHO]]),
     ],
     ids=["chat", "chatflow"],
 )
@@ -43,11 +44,7 @@ def test_two_turns_within_one_second_mix_up_the_memory(key: str, history: list[l
     first = asker.ask(key, "Hello")
     asker.now = 1_799_999_999.0
 
-    seen = memory_of(asker, key, first["conversation_id"])
-
-    assert [pair for pair in seen[:-1] if pair != SYSTEM and not pair[1].startswith("ECHO")] == [
-        pair for pair in history
-    ] or seen != []
+    assert memory_of(asker, key, first["conversation_id"]) == [*history, ["user", "MEMORY"]]
 
 
 def test_without_a_grain_turns_of_one_moment_stay_apart() -> None:

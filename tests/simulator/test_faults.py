@@ -35,7 +35,13 @@ def test_html_is_a_page_with_status_200(streaming: bool) -> None:
 
 @pytest.mark.parametrize(
     ("status", "mime_type"),
-    [(400, "application/json"), (429, "application/json"), (500, "application/json"), (502, "text/html"), (504, "text/html")],
+    [
+        (400, "application/json"),
+        (429, "application/json"),
+        (500, "application/json"),
+        (502, "text/html"),
+        (504, "text/html"),
+    ],
 )
 def test_status_answers_as_dify_or_as_its_nginx(status: int, mime_type: str) -> None:
     answer = Asker().run(CHAT, f"STATUS:{status}")
@@ -50,6 +56,16 @@ def test_hang_sends_nothing_at_all() -> None:
 
     assert asker.run(CHAT, "HANG").get_data() == b""
     assert asker.now - before > 300
+
+
+def test_a_blocking_answer_breaks_too() -> None:
+    asker = Asker()
+
+    assert asker.run(CHAT, "HANG", streaming=False).get_data() == b""
+    assert asker.run(CHAT, "BADJSON", streaming=False).get_data()[:9] == b'{"event":'
+    with pytest.raises(ConnectionCutError):
+        asker.run(CHAT, "DROP", streaming=False).get_data()
+    assert asker.counts()["running"] == 0
 
 
 def test_pingonly_pings_until_the_idle_limit() -> None:

@@ -68,7 +68,11 @@ def test_a_dropped_stream_has_no_last_chunk(connection: http.client.HTTPConnecti
 
 def test_a_chunked_request_body_is_read(connection: http.client.HTTPConnection) -> None:
     body = json.dumps({"inputs": {}, "query": "Hello", "user": "ann", "response_mode": "blocking"}).encode()
-    headers = {"Authorization": f"Bearer {CHAT}", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {CHAT}",
+        "Content-Type": "application/json",
+        "Transfer-Encoding": "chunked",
+    }
     connection.request("POST", "/v1/chat-messages", iter([body[:9], body[9:]]), headers, encode_chunked=True)
 
     assert json.loads(connection.getresponse().read())["answer"] == "ECHO prior=0 images=0 :: Hello"

@@ -181,12 +181,15 @@ def test_an_upload_belongs_to_its_user_since_1_14(version: str, status: int) -> 
     assert ("images=1" if status == 200 else "Invalid upload file") in answer.get_data(as_text=True)
 
 
-@pytest.mark.parametrize(("version", "mime_type", "status"), [
-    ("0.15.3", "audio/webm", 200),
-    ("1.12.1", "audio/webm", 415),
-    ("1.12.1", "audio/mp3", 200),
-    ("1.12.1", "audio/mpeg", 415),
-])
+@pytest.mark.parametrize(
+    ("version", "mime_type", "status"),
+    [
+        ("0.15.3", "audio/webm", 200),
+        ("1.12.1", "audio/webm", 415),
+        ("1.12.1", "audio/mp3", 200),
+        ("1.12.1", "audio/mpeg", 415),
+    ],
+)
 def test_accepted_audio_types_shrank(version: str, mime_type: str, status: int) -> None:
     answer = Asker(version).client.post(
         "/v1/audio-to-text",
