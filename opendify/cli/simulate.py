@@ -26,6 +26,7 @@ from opendify.simulator.versions import DEFAULT_VERSION, KNOWN_VERSIONS
     show_default=True,
     help="Seconds within which two turns of one conversation mix up its memory; 0 never does.",
 )
+@click.option("--files-url", default=None, help="Where links to files point.  [default: host and port]")
 def simulate(
     host: str,
     port: int,
@@ -35,6 +36,7 @@ def simulate(
     ping_seconds: float,
     silence_seconds: float,
     message_time_resolution: float,
+    files_url: str | None,
 ) -> None:
     """Serve a simulated Dify until SIGTERM or SIGINT."""
     options = SimulatorOptions(
@@ -44,6 +46,7 @@ def simulate(
         ping_seconds=ping_seconds,
         silence_seconds=silence_seconds,
         message_time_resolution_seconds=message_time_resolution,
+        files_url=files_url or f"http://{host}:{port}",
     )
     server = make_simulator_server(create_simulator(options), host, port)
     for stop_signal in (signal.SIGTERM, signal.SIGINT):

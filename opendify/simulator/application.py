@@ -27,6 +27,7 @@ _BLUEPRINTS = (
     routes_about.blueprint,
     routes_conversations.blueprint,
     routes_files.blueprint,
+    routes_files.signed_blueprint,
     routes_control.blueprint,
 )
 _DEFAULT_OPTIONS = SimulatorOptions()

@@ -115,9 +115,7 @@ def cite(turn: Turn) -> list[Json]:
 
 
 def image_url(turn: Turn) -> str:
-    return (
-        f"http://127.0.0.1:5001/files/tools/{stable_id(turn.task.id, 'image')}.png?timestamp=0&nonce=0&sign=0"
-    )
+    return turn.world.file_url(f"tools/{stable_id(turn.task.id, 'image')}.png")
 
 
 def produced_file(turn: Turn) -> Json:

@@ -66,7 +66,7 @@ def write_frames(
     """
     compact = world.quirks.compact_events
     if "HANG" in words:
-        world.stay_silent()
+        world.stay_silent(world.options.silence_seconds)
         return
     if "PINGONLY" in words:
         yield from _only_pings(world)
@@ -88,11 +88,11 @@ def break_body(
 def ping_and_silence(world: World) -> Iterator[bytes]:
     """The blocking chatflow of 1.13.0."""
     yield PING
-    world.stay_silent()
+    world.stay_silent(world.options.silence_seconds)
 
 
 def _nothing(world: World) -> Iterator[bytes]:
-    world.stay_silent()
+    world.stay_silent(world.options.silence_seconds)
     yield b""
 
 

@@ -71,7 +71,7 @@ class InputReader:
         return list(self.graph_files(self.read_files(value if isinstance(value, list) else [value])))
 
     def _graph_file(self, row: Json) -> Json:
-        url = file_url(str(row["related_id"]))
+        url = self._world.uploaded_file_url(str(row["related_id"]))
         return {
             "dify_model_identity": "__dify__file__",
             "id": None,
@@ -153,11 +153,6 @@ def _check_number(field: FormField, value: object) -> object:
         return float(value) if "." in value else int(value)
     except ValueError:
         raise refusal from None
-
-
-def file_url(upload_id: str) -> str:
-    """Where Dify would serve an uploaded file; nothing answers there."""
-    return f"http://127.0.0.1:5001/files/{upload_id}/file-preview?timestamp=0&nonce=0&sign=0"
 
 
 def model_text(app: DemoApp, query: str, inputs: Mapping[str, object]) -> str:

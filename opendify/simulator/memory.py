@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from opendify.simulator.model import PromptMessage
 
 Json = dict[str, object]
 
+_KEPT_REQUESTS = 10_000
 NO_PARENT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -108,10 +109,11 @@ class Store:
         with self._lock:
             self.conversations: dict[str, Conversation] = {}
             self.messages: dict[str, Message] = {}
+            self._in_conversation: defaultdict[str, list[Message]] = defaultdict(list)
             self.uploads: dict[str, Upload] = {}
             self.tasks: dict[str, Task] = {}
             self.workflow_runs: dict[str, Json] = {}
-            self.requests: list[ReceivedRequest] = []
+            self.requests: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
             self.counts: Counter[str] = Counter()
             self.active: Counter[str] = Counter()
             self.sequence = 0
@@ -149,6 +151,7 @@ class Store:
     def add_message(self, message: Message) -> None:
         with self._lock:
             self.messages[message.id] = message
+            self._in_conversation[message.conversation_id].append(message)
 
     def add_upload(self, upload: Upload) -> None:
         with self._lock:
@@ -181,9 +184,8 @@ class Store:
 
     def delete_conversation(self, conversation_id: str) -> bool:
         with self._lock:
-            self.messages = {
-                key: row for key, row in self.messages.items() if row.conversation_id != conversation_id
-            }
+            for row in self._in_conversation.pop(conversation_id, []):
+                del self.messages[row.id]
             return self.conversations.pop(conversation_id, None) is not None
 
     def delete_all_conversations(self) -> int:
@@ -191,6 +193,7 @@ class Store:
             deleted = len(self.conversations)
             self.conversations.clear()
             self.messages.clear()
+            self._in_conversation.clear()
             return deleted
 
     def find_message(self, message_id: str, app_key: str, user: str) -> Message | None:
@@ -201,7 +204,7 @@ class Store:
     def messages_newest_first(self, conversation_id: str) -> list[Message]:
         """Ordered by time alone: messages of one grain stay in the order of their arrival."""
         with self._lock:
-            rows = [row for row in self.messages.values() if row.conversation_id == conversation_id]
+            rows = list(self._in_conversation.get(conversation_id, ()))
         return sorted(rows, key=lambda row: -row.time)
 
 

@@ -80,7 +80,7 @@ def show_parameters() -> ResponseReturnValue:
 
 @blueprint.get("/meta")
 def show_meta() -> ResponseReturnValue:
-    icon = "http://127.0.0.1:5001/console/api/workspaces/current/tool-provider/builtin/time/icon"
+    icon = f"{world().options.files_url}/console/api/workspaces/current/tool-provider/builtin/time/icon"
     return json_response({"tool_icons": dict.fromkeys(require_app().app.tools, icon)})
 
 

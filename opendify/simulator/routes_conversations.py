@@ -14,7 +14,6 @@ from opendify.simulator.errors import (
     not_found,
     whole_body_error,
 )
-from opendify.simulator.inputs import file_url
 from opendify.simulator.memory import NO_PARENT, Conversation, Message
 from opendify.simulator.payload import read_user
 from opendify.simulator.serving_context import (
@@ -195,7 +194,7 @@ def _file_row(file: Json) -> Json:
         "id": stable_id(str(file["related_id"]), "message"),
         "filename": file["filename"],
         "type": file["type"],
-        "url": file.get("url") or file_url(str(file["related_id"])),
+        "url": file.get("url") or world().uploaded_file_url(str(file["related_id"])),
         "mime_type": file["mime_type"],
         "size": file["size"],
         "transfer_method": file["transfer_method"],

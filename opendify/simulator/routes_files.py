@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 from flask import Blueprint, Response, abort, request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import FileStorage
 
 from opendify.simulator.errors import NOT_UNDERSTOOD, DifyError, invalid_param
-from opendify.simulator.inputs import file_url
 from opendify.simulator.memory import Upload
 from opendify.simulator.serving_context import (
     DEFAULT_USER,
@@ -20,10 +21,14 @@ from opendify.simulator.serving_context import (
 from opendify.simulator.turns import stable_id
 
 blueprint = Blueprint("files", __name__, url_prefix="/v1")
+signed_blueprint = Blueprint("signed_files", __name__, url_prefix="/files")
 
 # An MPEG audio frame header and silence: enough for a content type check, not for a loudspeaker.
 _SPEECH = b"\xff\xfb\x90\x00" + bytes(413)
 _SPEECH_FRAMES = 4
+_RED_PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+)
 _IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "svg"})
 _MAX_AUDIO_BYTES = 30 * 1024 * 1024
 _OLD_AUDIO = frozenset({"mp3", "mp4", "mpeg", "mpga", "m4a", "wav", "webm", "amr"})
@@ -62,6 +67,21 @@ def preview_file(upload_id: object) -> ResponseReturnValue:
         answer = Response(upload.content, content_type=upload.mime_type)
     answer.headers["Cache-Control"] = "public, max-age=3600"
     return answer
+
+
+@signed_blueprint.get("/<uuid:upload_id>/file-preview")
+def open_signed_upload(upload_id: object) -> ResponseReturnValue:
+    """Where the links to uploads lead; nobody checks the signature."""
+    upload = world().store.uploads.get(str(upload_id))
+    if upload is None:
+        abort(404)
+    return Response(upload.content, content_type=upload.mime_type)
+
+
+@signed_blueprint.get("/tools/<uuid:image_id>.png")
+def open_signed_image(image_id: object) -> ResponseReturnValue:
+    del image_id  # Every picture is the same.
+    return Response(_RED_PNG, content_type="image/png")
 
 
 @blueprint.post("/audio-to-text")
@@ -125,7 +145,7 @@ def _upload_row(upload: Upload) -> Json:
         "created_at": int(upload.created_at),
     }
     if world().quirks.rich_uploads:
-        signed = file_url(upload.id)
+        signed = world().uploaded_file_url(upload.id)
         fields |= dict.fromkeys(("preview_url", "original_url", "user_id", "conversation_id", "file_key"))
         fields |= {"source_url": signed, "tenant_id": stable_id("tenant")}
     return fields

@@ -20,7 +20,7 @@ from opendify.simulator.server import cut_connection
 from opendify.simulator.serving_context import Caller, Json, json_response, read_body, require_app, world
 from opendify.simulator.starting import TurnStarter, refuse_blocking
 from opendify.simulator.streams import counted, refused_by_worker, through_worker
-from opendify.simulator.turns import Turn, World, stable_id
+from opendify.simulator.turns import stable_id
 from opendify.simulator.words import SteeringWords, read_words
 
 blueprint = Blueprint("run", __name__, url_prefix="/v1")
@@ -133,7 +133,10 @@ def _start(caller: Caller, user: str, payload: RunPayload, words: SteeringWords)
         workflow_id = stable_id(caller.app_key, "workflow")
         return _stream(refused_by_worker(world(), workflow_id, error.message), words)
     stream = starter.run(turn)
-    return _stream(counted(turn, through_worker(turn, stream) if in_worker else stream), words)
+    response = _stream(counted(turn, through_worker(turn, stream) if in_worker else stream), words)
+    # A response that is closed before it began never enters its generators.
+    response.call_on_close(partial(world().store.remove_task, turn.task))
+    return response
 
 
 def _stream(stream: Iterator[Json], words: SteeringWords) -> Response:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -160,6 +161,20 @@ class _Answer:
 
     def _refuse_write(self, _: bytes) -> None:
         raise NotImplementedError("Flask does not use WSGI's old `write`")
+
+
+@contextmanager
+def serve_in_background(app: Flask) -> Iterator[str]:
+    """Serve `app` on a free loopback port while the context lasts; yields the base URL, `/v1` included."""
+    server = make_simulator_server(app)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def make_simulator_server(app: Flask, host: str = "127.0.0.1", port: int = 0) -> SimulatorServer:

@@ -20,6 +20,7 @@ def through_worker(turn: Turn, stream: Iterator[Json]) -> Iterator[Json]:
     when none comes, versions before 1.15.0 fall silent, later ones make one up.
     """
     yield PING
+    turn.world.stay_silent(turn.words.number("QUEUED"))
     for event in stream:
         if turn.quirks.chatflow_without_end and event["event"] == "message_end" and turn.outcome.total_steps:
             continue
@@ -37,7 +38,7 @@ def refused_by_worker(world: World, workflow_id: str, error: str) -> Iterator[Js
 
 def end_without_terminal_event(world: World, run_id: str, workflow_id: str, error: str) -> Iterator[Json]:
     if not world.quirks.synthetic_ends:
-        world.stay_silent()
+        world.stay_silent(world.options.silence_seconds)
         return
     now = int(world.clock())
     started: Json = {

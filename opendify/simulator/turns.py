@@ -55,9 +55,16 @@ class World:
             return now + self.store.next_sequence_number() * _NEVER_TIED_SECONDS
         return now // grain * grain
 
-    def stay_silent(self) -> None:
-        """Send nothing until the idle limit of a stream has passed."""
-        left = self.options.silence_seconds
+    def file_url(self, path: str) -> str:
+        """The signed link to a file, which in Dify expires."""
+        return f"{self.options.files_url}/files/{path}?timestamp=0&nonce=0&sign=0"
+
+    def uploaded_file_url(self, upload_id: str) -> str:
+        return self.file_url(f"{upload_id}/file-preview")
+
+    def stay_silent(self, seconds: float) -> None:
+        """Send nothing, not even a ping."""
+        left = seconds
         while left > 0:
             self.sleep(min(left, 1.0))
             left -= 1.0

@@ -1,6 +1,25 @@
 """Steering words: capitals in a question that make the simulator misbehave, or answer otherwise.
 
-A word stands alone, and may carry a value after a colon: `SLOW:3`, `FAIL429`.
+A word stands alone, and may carry a value after a colon.
+
+The model obeys (`model.py`, `agent_run.py`):
+
+- `MEMORY`: answers the JSON list of [role, text] that it was given; `SYS`: repeats its system prompt.
+- `LONG:n`: n words; `BIG:n`: one event of n characters; `EMPTY`; `UNICODE`: what careless readers break on.
+- `SLOW:s`: silent before the first token; `GAP:s`: in the middle; `RATE:n`: n words a second.
+- `THINK`: a `<think>` block; `REASON`: separate reasoning.
+- `TOOL:name`, `TOOL2:name:{json}`: an agent calls a tool, in one or two rounds; `REACT`: in ReAct's way.
+- `FILE`: makes a picture.
+- `FAILnnn`: its provider answers that status; `FAILMID`: breaks off; `ERRMID`: sends an error in mid-answer.
+
+The app obeys: `REPLACE` (output moderation), `ANNOTATION`, `CITE`, `PAUSE` (human input, from 1.13.0).
+
+The connection obeys (`faults.py`):
+
+- `STATUS:nnn`: an HTTP error; `HTML`: a web page with 200.
+- `DROP:n`: the connection breaks after n events; `EOF:n`: the stream ends there, without an end event.
+- `QUEUED:s`: from 1.13.0, a chatflow or workflow waits that long for its worker, after one ping.
+- `HANG`: nothing at all; `PINGONLY`; `BADJSON`: a broken event; `UNKNOWNEVENT`.
 """
 
 from __future__ import annotations

@@ -7,27 +7,21 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
-from opendify.simulator import SimulatorOptions, create_simulator
-from opendify.simulator.server import SimulatorServer, make_simulator_server
+from opendify.simulator import SimulatorOptions, create_simulator, serve_in_background
 
 CHAT = "app-demo-chat"
 
 
 @pytest.fixture
-def server() -> Iterator[SimulatorServer]:
+def base_url() -> Iterator[str]:
     options = SimulatorOptions(token_delay_seconds=0.0, naming_delay_seconds=0.0)
-    server = make_simulator_server(create_simulator(options))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serve_in_background(create_simulator(options)) as base_url:
+        yield base_url
 
 
 def ask(connection: http.client.HTTPConnection, query: str) -> http.client.HTTPResponse:
@@ -38,8 +32,8 @@ def ask(connection: http.client.HTTPConnection, query: str) -> http.client.HTTPR
 
 
 @pytest.fixture
-def connection(server: SimulatorServer) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+def connection(base_url: str) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection(urlsplit(base_url).netloc, timeout=10)
     yield connection
     connection.close()
 

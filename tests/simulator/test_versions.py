@@ -22,10 +22,6 @@ _BODY = [
 ]
 
 
-def of_nodes(events: list[str]) -> list[str]:
-    return [name for name in events if not name.startswith("node_")]
-
-
 @pytest.mark.parametrize("model", DEMO_MODELS)
 @pytest.mark.parametrize("version", KNOWN_VERSIONS)
 def test_every_mode_streams_its_echo_in_every_version(version: str, model: str) -> None:
@@ -221,3 +217,31 @@ def test_one_run_too_many_is_refused_until_the_first_is_over(version: str, where
     assert (refused.status_code, refused.get_json()["code"]) == (400, "invalid_param")
     assert f"concurrent requests allowed{where}" in refused.get_json()["message"]
     assert asker.run(key, "Hello").status_code == 200
+
+
+def test_a_queued_run_of_1_13_sends_one_ping_and_waits() -> None:
+    asker = Asker("1.13.3")
+    before = asker.now
+
+    events = asker.stream(CHATFLOW, "QUEUED:60 hello")
+
+    assert names(events)[:2] == ["ping", "workflow_started"]
+    assert asker.now - before > 60
+
+
+def test_a_workflow_run_can_be_looked_up_afterwards() -> None:
+    asker = Asker()
+    run_id = asker.ask(WORKFLOW, "Hello")["workflow_run_id"]
+
+    row = asker.get(WORKFLOW, f"/v1/workflows/run/{run_id}").get_json()
+
+    assert (row["status"], row["outputs"]) == ("succeeded", '{"text": "ECHO prior=0 images=0 :: Hello"}')
+
+
+def test_messages_tell_their_cost_since_1_16() -> None:
+    asker = Asker("1.16.1")
+    conversation_id = asker.ask("app-demo-chat", "Hello")["conversation_id"]
+
+    row = asker.get("app-demo-chat", "/v1/messages", conversation_id=conversation_id).get_json()["data"][0]
+
+    assert {"extra_contents", "total_price", "message_tokens"} <= row.keys()

@@ -1,0 +1,95 @@
+"""What one run of one scenario found out: a line of JSON."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.scenarios import Scenario
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What the load generator is told. `target_pid` is the root of the process tree that is measured."""
+
+    target: str
+    port: int
+    dialect: str
+    scenario: Scenario
+    round: int
+    seconds: float
+    most_requests: int
+    target_pid: int
+    mock_pid: int
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):
+    """Under what a session ran; its first line."""
+
+    at: str
+    commit: str
+    cores: int
+    python: str
+    versions: dict[str, str]
+    rounds: int
+    seconds: float
+    load_average: float
+    skipped: dict[str, str]
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
+    """Times in `_ms` are wall-clock, the rest is CPU time.
+
+    `errors` are requests without a right answer, `short` those of them that lost pieces.
+    """
+
+    target: str
+    scenario: str
+    round: int
+    seconds: float
+    requests: int
+    pieces: int
+    reads: int
+    errors: int
+    short: int
+    faults: list[str]
+    target_cpu_seconds: float
+    mock_cpu_seconds: float
+    load_cpu_seconds: float
+    us_per_piece: float
+    us_per_request: float
+    requests_per_second: float
+    first_piece_ms_p50: float
+    first_piece_ms_p99: float
+    whole_ms_p50: float
+    whole_ms_p99: float
+    memory_mb: float
+    harness_bound: bool
+
+
+Line = Conditions | Measurement
+
+_decode_line = msgspec.json.Decoder(Line).decode
+
+
+def append_line(results: Path, line: Line) -> None:
+    """Add to the file at once, so that a session cut short leaves what it measured."""
+    with results.open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")
+
+
+def read_lines(results: Path) -> list[Line]:
+    """The lines of the file's last session."""
+    lines = [_decode_line(line) for line in results.read_bytes().splitlines()]
+    starts = [index for index, line in enumerate(lines) if isinstance(line, Conditions)]
+    return lines[starts[-1] :] if starts else lines
+
+
+def measurements(lines: Iterable[Line]) -> Iterator[Measurement]:
+    """Those among `lines`."""
+    return (line for line in lines if isinstance(line, Measurement))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The nearest rank; 0 of nothing."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] if ordered else 0.0

@@ -1,0 +1,1 @@
+"""Where conversations are remembered: one Protocol, one module a back end."""

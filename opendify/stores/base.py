@@ -1,0 +1,142 @@
+"""What a conversation store holds and does; no text of any conversation is ever in it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store cannot be reached or cannot answer; the cause is kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredConversation:
+    """A Dify conversation, whose it is, and what of a transcript it has seen.
+
+    Times are Unix seconds. `scope` is the digest of model, caller, user and chat id;
+    `match_key` is the digest under which the next turn of the same transcript finds
+    it, empty where no transcript is known to fit. `recent` holds the digests of the
+    last messages that Dify has seen, 8 bytes each, oldest first.
+    """
+
+    id: str
+    scope: str
+    model: str
+    caller: str
+    user: str
+    chat_id: str
+    app_fingerprint: str
+    conversation_id: str
+    message_id: str = ""
+    match_key: str = ""
+    recent: bytes = b""
+    shows_history: bool = False
+    turns: int = 0
+    created_at: float = 0.0
+    updated_at: float = 0.0
+    next_turn_at: float = 0.0
+    """Before this no next turn may begin: Dify orders memory by whole seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatistics:
+    """Counts and ages for people; `by_model` counts conversations."""
+
+    conversations: int
+    users: int
+    turns: int
+    by_model: Mapping[str, int]
+    oldest_at: float | None
+    newest_at: float | None
+
+
+class ConversationStore(Protocol):
+    """One turn at a time, over all threads, processes and machines that share the store.
+
+    A claim is a random token that its holder invents. It belongs to one
+    conversation, ends with `save` or `release`, and is void from `until` on, so that
+    a holder that died blocks nobody for long. Every method may raise
+    `StoreUnavailable`.
+    """
+
+    def claim_match(
+        self, match_key: str, *, claim: str, now: float, until: float
+    ) -> StoredConversation | None:
+        """Claim the newest unclaimed conversation with this key; None where there is none."""
+        ...
+
+    def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
+        """Claim one conversation; None where it is gone or claimed."""
+        ...
+
+    def renew(self, id: str, *, claim: str, until: float) -> bool:
+        """Hold a claim longer; False where it was lost."""
+        ...
+
+    def save(self, conversation: StoredConversation, *, claim: str) -> bool:
+        """Write what a turn left, and end its claim.
+
+        A new conversation is inserted. One that exists is replaced only while
+        `claim` holds it: False where the claim was lost, and nothing is written.
+        """
+        ...
+
+    def release(self, id: str, *, claim: str) -> None:
+        """End a claim and change nothing else; a claim that was lost is no error."""
+        ...
+
+    def find_by_scope(self, scope: str, limit: int) -> list[StoredConversation]:
+        """The conversations of one chat, newest first, claimed ones too."""
+        ...
+
+    def find_by_conversation_id(self, caller: str, conversation_id: str) -> StoredConversation | None:
+        """The newest one with Dify's id, among this caller's."""
+        ...
+
+    def find(self, id: str) -> StoredConversation | None:
+        """One conversation."""
+        ...
+
+    def recent(self, limit: int) -> list[StoredConversation]:
+        """The newest conversations of all callers."""
+        ...
+
+    def of_user(self, user: str, caller: str | None) -> list[StoredConversation]:
+        """All conversations of one Dify user, of one caller or of all."""
+        ...
+
+    def all(self) -> Iterator[StoredConversation]:
+        """Every conversation, oldest first, read in bounded pieces."""
+        ...
+
+    def delete(self, id: str) -> bool:
+        """Forget one; False where there was none."""
+        ...
+
+    def delete_older_than(self, updated_before: float) -> int:
+        """Forget what was last used before then; how many."""
+        ...
+
+    def delete_beyond(self, most: int) -> int:
+        """Forget the oldest until at most `most` are left; how many."""
+        ...
+
+    def statistics(self) -> StoreStatistics:
+        """Counts and ages."""
+        ...
+
+    def about(self) -> Mapping[str, object]:
+        """What kind of store this is: `backend`, `schema_version`, `size_bytes` and the like; no secret."""
+        ...
+
+    def optimize(self) -> None:
+        """Give back space and renew statistics, where the back end knows how."""
+        ...
+
+    def ping(self) -> None:
+        """Raise `StoreUnavailable` unless the store answers."""
+        ...
+
+    def close(self) -> None:
+        """Close every connection."""
+        ...
