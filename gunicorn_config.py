@@ -4,7 +4,10 @@ import glob
 import os
 import sys
 
+from gunicorn.arbiter import Arbiter
+
 from opendify import settings
+from opendify.serving.start import announce_keys
 
 
 def _read_server_settings() -> settings.ServerSettings:
@@ -58,3 +61,8 @@ loglevel = _server.log_level
 errorlog = "-"
 # The app writes one line a request; `--access-logfile -` adds Gunicorn's own.
 accesslog = None
+
+
+def on_starting(_server: Arbiter) -> None:
+    """Make the first key before anybody can ask for it."""
+    announce_keys()

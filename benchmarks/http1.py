@@ -7,6 +7,7 @@ HEAD_END = b"\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class ResponseHead:
 
     status: int
     content_length: int | None
+    closes_connection: bool
 
 
 def read_head(head: bytes) -> ResponseHead:
@@ -26,7 +28,7 @@ def read_head(head: bytes) -> ResponseHead:
     protocol, status, *_ = head.split(None, 2)
     if not protocol.startswith(b"HTTP/1."):
         raise ValueError(f"{protocol!r} is not HTTP/1")
-    return ResponseHead(int(status), content_length(head))
+    return ResponseHead(int(status), content_length(head), _CLOSE.search(head) is not None)
 
 
 def content_length(head: bytes) -> int | None:

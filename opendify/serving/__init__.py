@@ -1,0 +1,1 @@
+"""What the server process itself must do around the app."""
