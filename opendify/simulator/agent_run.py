@@ -79,8 +79,8 @@ class _Thought:
         return row
 
 
-def run_agent(turn: Turn, prompt: Sequence[PromptMessage]) -> Iterator[Json]:
-    """The events of an `agent-chat` run."""
+def run_agent(turn: Turn, prompt: Sequence[PromptMessage], *, says_again: bool = False) -> Iterator[Json]:
+    """The events of an `agent-chat` run; `says_again` repeats the final text as one `message`."""
     agent = _Agent(turn, prompt)
     try:
         yield from agent.work()
@@ -91,29 +91,22 @@ def run_agent(turn: Turn, prompt: Sequence[PromptMessage]) -> Iterator[Json]:
         return
     else:
         usage = agent_usage(count_tokens(prompt), agent.tokens, turn.elapsed_seconds, turn.quirks)
-    turn.store_answer(agent.stored_answer)
+    turn.store_answer(agent.final_text if says_again else agent.stored_answer)
+    if says_again:
+        yield events.text_event(turn, "message", agent.final_text, [])
     yield events.end_event(turn, events.build_metadata(turn, usage))
 
 
 def run_new_agent(turn: Turn, prompt: Sequence[PromptMessage]) -> Iterator[Json]:
     """The events of mode `agent`: from 1.16.0 the whole answer follows the streamed text once more."""
     if turn.quirks.agent_answers_twice:
-        yield from _with_answer_again(turn, run_agent(turn, prompt))
+        yield from run_agent(turn, prompt, says_again=True)
         return
     for event in run_agent(turn, prompt):
         if event["event"] == "agent_message":
             yield event | {"event": "message", "from_variable_selector": []}
         elif event["event"] != "agent_thought":
             yield event
-
-
-def _with_answer_again(turn: Turn, stream: Iterator[Json]) -> Iterator[Json]:
-    for event in stream:
-        if event["event"] == "message_end":
-            final = turn.outcome.answer.rpartition("\n")[2] if turn.words.tool else turn.outcome.answer
-            turn.store_answer(final)
-            yield events.text_event(turn, "message", final, [])
-        yield event
 
 
 class _Agent:
@@ -128,9 +121,13 @@ class _Agent:
         self.tokens = 0
 
     @property
+    def final_text(self) -> str:
+        return self._texts[-1] if self._texts else ""
+
+    @property
     def stored_answer(self) -> str:
         # ReAct stores the final answer alone, function calling all texts.
-        return self._texts[-1] if self._is_react and self._texts else "\n".join(self._texts)
+        return self.final_text if self._is_react else "\n".join(self._texts)
 
     def work(self) -> Iterator[Json]:
         preset = preset_answer(self._turn)

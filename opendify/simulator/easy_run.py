@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from opendify.simulator import events
 from opendify.simulator.failures import failure_code, failure_text
@@ -25,23 +25,12 @@ def run_easy(turn: Turn, prompt: Sequence[PromptMessage]) -> Iterator[Json]:
     if preset is not None:
         yield from _answer_preset(turn, preset)
         return
-    steps = plan_steps(turn, prompt)
     said: list[str] = []
     try:
-        yield from _stream_text(turn, steps, said)
-    except RunStoppedError:
-        usage = _stopped_usage(turn, prompt, said)
+        usage = yield from _speak(turn, prompt, said)
     except ModelFailedError as failure:
         yield fail_easy(turn, failure)
         return
-    else:
-        usage = build_usage(count_tokens(prompt), len(said), turn.elapsed_seconds, turn.quirks)
-        replacement = moderated_text(turn, "".join(said))
-        if replacement is not None:
-            yield from _replace(turn, replacement)
-            said[:] = [replacement]
-        else:
-            yield _text(turn, "")
     if "FILE" in turn.words:
         yield events.file_event(turn, events.image_url(turn))
     turn.store_answer("".join(said))
@@ -81,6 +70,22 @@ def fail_easy(turn: Turn, failure: ModelFailedError) -> Json:
     message = failure_text(failure.broken, turn)
     turn.store_failure(message, code)
     return events.error_event(turn, code, status, message)
+
+
+def _speak(turn: Turn, prompt: Sequence[PromptMessage], said: list[str]) -> Generator[Json, None, Json]:
+    """Stream the model's text into `said`, moderated at its end; returns the usage."""
+    try:
+        yield from _stream_text(turn, plan_steps(turn, prompt), said)
+    except RunStoppedError:
+        return _stopped_usage(turn, prompt, said)
+    usage = build_usage(count_tokens(prompt), len(said), turn.elapsed_seconds, turn.quirks)
+    replacement = moderated_text(turn, "".join(said))
+    if replacement is None:
+        yield _text(turn, "")
+    else:
+        yield from _replace(turn, replacement)
+        said[:] = [replacement]
+    return usage
 
 
 def _stream_text(turn: Turn, steps: Iterable[Step], said: list[str]) -> Iterator[Json]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
@@ -30,26 +31,28 @@ _EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 @dataclass(frozen=True)
 class _Endpoint:
-    """One run endpoint: which apps it takes, what it calls its payload."""
+    """One run endpoint: which apps it takes, how it refuses others, what it calls its payload."""
 
     modes: frozenset[str]
+    refusal_of_others: Callable[[], DifyError]
     payload_model: str
     query_required: bool = False
     in_conversation: bool = False
 
     def check_mode(self, caller: Caller) -> None:
-        if caller.app.mode in self.modes:
-            return
-        raise {
-            "ChatRequestPayload": wrong_mode("not_chat_app"),
-            "CompletionRequestPayload": app_unavailable(),
-            "WorkflowRunPayload": wrong_mode("not_workflow_app"),
-        }[self.payload_model]
+        if caller.app.mode not in self.modes:
+            raise self.refusal_of_others()
 
 
-_CHAT = _Endpoint(CHAT_MODES, "ChatRequestPayload", query_required=True, in_conversation=True)
-_COMPLETION = _Endpoint(frozenset({"completion"}), "CompletionRequestPayload")
-_WORKFLOW = _Endpoint(frozenset({"workflow"}), "WorkflowRunPayload")
+_CHAT = _Endpoint(
+    CHAT_MODES,
+    partial(wrong_mode, "not_chat_app"),
+    "ChatRequestPayload",
+    query_required=True,
+    in_conversation=True,
+)
+_COMPLETION = _Endpoint(frozenset({"completion"}), app_unavailable, "CompletionRequestPayload")
+_WORKFLOW = _Endpoint(frozenset({"workflow"}), partial(wrong_mode, "not_workflow_app"), "WorkflowRunPayload")
 
 
 @blueprint.post("/chat-messages")
@@ -114,7 +117,7 @@ def _with_place(caller: Caller, user: str, payload: RunPayload, words: SteeringW
     except BaseException:
         store.leave(caller.app_key)
         raise
-    response.call_on_close(lambda: store.leave(caller.app_key))
+    response.call_on_close(partial(store.leave, caller.app_key))
     return response
 
 
@@ -139,25 +142,21 @@ def _start(caller: Caller, user: str, payload: RunPayload, words: SteeringWords)
     return response
 
 
-def _stream(stream: Iterator[Json], words: SteeringWords) -> Response:
+def _stream(stream: Generator[Json, None, None], words: SteeringWords) -> Response:
     frames = write_frames(stream, words, world(), partial(cut_connection, request.environ))
     return Response(_closing(frames, stream), content_type=_EVENT_STREAM)
 
 
-def _closing(frames: Iterator[bytes], *streams: Iterator[Json]) -> Iterator[bytes]:
-    try:
+def _closing(frames: Iterator[bytes], stream: Generator[Json, None, None]) -> Iterator[bytes]:
+    with closing(stream):
         yield from frames
-    finally:
-        for stream in streams:
-            close = getattr(stream, "close", None)
-            if close is not None:
-                close()
 
 
 def _answer_blocking(starter: TurnStarter, words: SteeringWords) -> Response:
     turn = starter.start(streaming=False)
     stream = counted(turn, starter.run(turn))
     if turn.quirks.blocking_chatflow_broken and turn.app.mode == "advanced-chat":
+        turn.world.store.remove_task(turn.task)
         return Response(ping_and_silence(turn.world), content_type=_EVENT_STREAM)
     for _ in stream:
         pass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from opendify.simulator.turns import PING, Turn, World
 
@@ -30,7 +30,7 @@ def through_worker(turn: Turn, stream: Iterator[Json]) -> Iterator[Json]:
     yield from end_without_terminal_event(turn.world, turn.run_id, turn.workflow_id, _NO_END)
 
 
-def refused_by_worker(world: World, workflow_id: str, error: str) -> Iterator[Json]:
+def refused_by_worker(world: World, workflow_id: str, error: str) -> Generator[Json, None, None]:
     """The stream of a run that failed its validation in the worker."""
     yield PING
     yield from end_without_terminal_event(world, str(uuid.uuid4()), workflow_id, error)
@@ -67,7 +67,7 @@ def end_without_terminal_event(world: World, run_id: str, workflow_id: str, erro
     yield _synthetic("workflow_finished", run_id, finished)
 
 
-def counted(turn: Turn, stream: Iterator[Json]) -> Iterator[Json]:
+def counted(turn: Turn, stream: Iterator[Json]) -> Generator[Json, None, None]:
     """Count a stream that its reader leaves early, and take the task off the list at the end.
 
     From 1.13.0 a chatflow or workflow goes on in its worker and its answer is

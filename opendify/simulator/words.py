@@ -24,6 +24,7 @@ The connection obeys (`faults.py`):
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,4 +84,12 @@ def _read_tool(text: str) -> ToolCall | None:
     match = _TOOL.search(text)
     if match is None:
         return None
-    return ToolCall(match[2], int(match[1] or 1), match[3] or "{}")
+    return ToolCall(match[2], int(match[1] or 1), _json_or_nothing(match[3] or "{}"))
+
+
+def _json_or_nothing(text: str) -> str:
+    try:
+        json.loads(text)
+    except ValueError:
+        return "{}"
+    return text

@@ -3,8 +3,9 @@
 import importlib.metadata
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import opendify
 
@@ -45,10 +46,14 @@ def test_requirements_are_hashed_and_name_no_package_index(project: Path) -> Non
     assert "index" not in requirements
 
 
+def _requirement(name: str, extras: Sequence[str] = (), specifier: str = "") -> str:
+    return f"{name}{'[' + ','.join(extras) + ']' if extras else ''}{specifier}"
+
+
 def test_the_lock_was_made_from_the_dependencies_in_pyproject(project: Path) -> None:
     declared = cast("dict[str, list[str]]", read_toml(project / "pyproject.toml")["project"])["dependencies"]
-    metadata = cast("dict[str, list[dict[str, str]]]", locked_project(project)["metadata"])
-    locked = [required["name"] + required.get("specifier", "") for required in metadata["requires-dist"]]
+    metadata = cast("dict[str, list[dict[str, Any]]]", locked_project(project)["metadata"])
+    locked = [_requirement(**required) for required in metadata["requires-dist"]]
 
     assert sorted(locked) == sorted(declared)
 

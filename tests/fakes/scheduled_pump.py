@@ -1,0 +1,47 @@
+"""An upstream answer that arrives by a timetable, in a fake clock's time."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import httpx
+
+from opendify.dify.pump import Head, ResponsePump
+from tests.fakes.clocks import FakeClock
+
+STREAM_HEAD = Head(200, "text/event-stream", None)
+Arrival = Head | bytes | httpx.HTTPError | None
+
+
+class ScheduledPump(ResponsePump):
+    """Hands out what `arrivals` hold, each at its time, counted from the start; then silence."""
+
+    def __init__(self, clock: FakeClock, arrivals: Iterable[tuple[float, Arrival]] = ()) -> None:
+        self._fake_clock = clock
+        began_at = clock()
+        self._arrivals = deque((began_at + at, item) for at, item in arrivals)
+        self.drained = self.aborted = False
+
+    def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
+        clock, arrivals = self._fake_clock, self._arrivals
+        wake_at = clock() + max(0.0, timeout_seconds)
+        if not arrivals or arrivals[0][0] > wake_at:
+            clock.now = wake_at
+            return []
+        clock.now = max(clock(), arrivals[0][0])
+        items: list[Head | bytes | None] = []
+        while arrivals and arrivals[0][0] <= clock():
+            item = arrivals[0][1]
+            if isinstance(item, httpx.HTTPError):
+                if items:
+                    return items
+                arrivals.popleft()
+                raise item
+            items.append(item)
+            arrivals.popleft()
+        return items
+
+    def drain(self, at_most_seconds: float) -> None:
+        self.drained = True
+
+    def abort(self) -> None:
+        self.aborted = True
