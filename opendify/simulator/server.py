@@ -12,7 +12,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from socketserver import ThreadingTCPServer
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -28,16 +29,22 @@ _MAX_LINE_BYTES = 65536
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class SimulatorServer(ThreadingHTTPServer):
+class SimulatorServer(ThreadingTCPServer):
     """One thread a connection; threads do not outlive the program."""
 
     daemon_threads = True
     block_on_close = False
+    allow_reuse_address = True
     request_queue_size = 256
 
     def __init__(self, app: Flask, host: str, port: int) -> None:
         self.wsgi_app: WSGIApplication = app.wsgi_app
         super().__init__((host, port), _RequestHandler)
+
+    @property
+    def server_port(self) -> int:
+        port: int = self.socket.getsockname()[1]
+        return port
 
     def handle_error(self, request: object, client_address: object) -> None:
         # A client may leave at any time; only bugs are worth a word.

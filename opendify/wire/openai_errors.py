@@ -69,7 +69,7 @@ def invalid_request(error: ValidationError, body: object) -> InvalidRequest:
     if not isinstance(body, dict):
         return InvalidRequest(_UNPARSABLE)
     first = error.errors(include_url=False)[0]
-    path, value, found = _locate(first["loc"], body)
+    path, value, found = _locate(first["loc"], body, is_missing=first["type"] == "missing")
     if first["type"] in {"union_tag_not_found", "union_tag_invalid"}:
         path, value = f"{path}.type", value.get("type") if isinstance(value, dict) else None
     if first["type"] == "union_tag_not_found" or (first["type"] == "missing" and not found):
@@ -80,7 +80,7 @@ def invalid_request(error: ValidationError, body: object) -> InvalidRequest:
     return InvalidRequest(message, param=path, code=code)
 
 
-def _locate(location: Sequence[int | str], body: object) -> tuple[str, object, bool]:
+def _locate(location: Sequence[int | str], body: object, *, is_missing: bool) -> tuple[str, object, bool]:
     """The fault's path as clients know it, its value, and whether that is there.
 
     pydantic puts the tags of unions into its locations; what is neither a key nor
@@ -88,12 +88,12 @@ def _locate(location: Sequence[int | str], body: object) -> tuple[str, object, b
     """
     path, here, found = "", body, True
     for number, step in enumerate(location):
-        last = number == len(location) - 1
+        is_gap = is_missing and number == len(location) - 1
         if isinstance(here, list) and isinstance(step, int) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
         elif isinstance(here, dict) and step in here:
             path, here = f"{path}.{step}" if path else str(step), here[step]
-        elif isinstance(here, dict) and last:
+        elif isinstance(here, dict) and is_gap:
             path, here, found = f"{path}.{step}" if path else str(step), None, False
     return path, here, found
 
@@ -140,5 +140,5 @@ def _expectation(fault: ErrorDetails) -> str:
 
 def _shown(value: object) -> str:
     """A client's own value, short enough to repeat."""
-    text = repr(value)
+    text = repr(value) if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 100 else f"{text[:99]}…"
