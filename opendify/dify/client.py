@@ -25,7 +25,7 @@ _KEEPALIVE_SECONDS = 1.5
 _CALL_SECONDS = 10.0
 _UPLOAD_SECONDS = 120.0
 # The event stream keeps the exact time; this only frees a reader that nobody waits for.
-_READ_GRACE_SECONDS = 30.0
+_READ_GRACE_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +61,7 @@ class DifyClient:
         )
         client = self._client(app)
         timeout = httpx.Timeout(
-            settings.dify_connect_timeout_seconds,
-            read=max(limits.first_event_seconds, limits.idle_seconds) + _READ_GRACE_SECONDS,
+            settings.dify_connect_timeout_seconds, read=limits.first_event_seconds + _READ_GRACE_SECONDS
         )
         http_request = client.build_request(
             "POST",
@@ -76,7 +75,9 @@ class DifyClient:
         def stop(task_id: str) -> None:
             self._stop(app, stop_path.format(task_id=task_id), user)
 
-        return EventStream(ResponsePump(client, http_request), limits, self._clock, stop)
+        longest_silence = max(limits.first_event_seconds, limits.idle_seconds) + _READ_GRACE_SECONDS
+        pump = ResponsePump(client, http_request, body_read_seconds=longest_silence)
+        return EventStream(pump, limits, self._clock, stop)
 
     def call(
         self, app: DifyApp, method: str, path: str, body: object = None
@@ -87,12 +88,7 @@ class DifyClient:
             GatewayError: No connection, an error status, or no JSON.
         """
         response = self.exchange(app, method, path, body)
-        if response.status_code >= 400:
-            raise error_from_response(response.status_code, response.content)
-        try:
-            return response, response.json()
-        except ValueError as error:
-            raise DifyError("Dify answered with something that is not JSON") from error
+        return response, _read_json(response)
 
     def exchange(self, app: DifyApp, method: str, path: str, body: object = None) -> httpx.Response:
         """A short call whose status the caller wants to see."""
@@ -120,10 +116,11 @@ class DifyClient:
                 headers=_headers(app),
                 timeout=timeout,
             )
-        if response.status_code not in {200, 201}:
-            raise error_from_response(response.status_code, response.content)
-        upload = response.json()
-        return str(upload["id"])
+        upload = _read_json(response)
+        upload_file_id = upload.get("id") if isinstance(upload, dict) else None
+        if not isinstance(upload_file_id, str):
+            raise DifyError("Dify did not say under which id it keeps the file")
+        return upload_file_id
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -155,6 +152,16 @@ class DifyClient:
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS
         )
         return httpx.Client(verify=context, limits=limits)
+
+
+def _read_json(response: httpx.Response) -> object:
+    if response.status_code >= 400:
+        raise error_from_response(response.status_code, response.content)
+    try:
+        shape: object = response.json()
+    except (ValueError, RecursionError) as error:
+        raise DifyError("Dify answered with something that is not JSON") from error
+    return shape
 
 
 def _headers(app: DifyApp) -> Mapping[str, str]:

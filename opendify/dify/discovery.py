@@ -1,5 +1,6 @@
 """What Dify says of each app: its mode, its input form, its files; asked on first use and cached."""
 
+import copy
 import logging
 import math
 import threading
@@ -12,6 +13,7 @@ from opendify.dify.client import DifyClient
 from opendify.errors import DifyAppError, DifyAuthError, DifyUnreachable, GatewayError
 from opendify.records import AppProfile, Clock, InputField
 from opendify.settings import AppMode, DifyApp
+from opendify.translate.dify_errors import error_from_response
 
 # Before 1.4.0 `/info` has no mode. A stop always answers 200 on the right route and stops nothing here.
 _PROBES: tuple[tuple[str, AppMode], ...] = (
@@ -20,6 +22,8 @@ _PROBES: tuple[tuple[str, AppMode], ...] = (
     ("/workflows/tasks/{task_id}/stop", "workflow"),
 )
 _FAILURE_SECONDS = 1.0
+_STALE_SECONDS = 5.0
+_PROBE_SAYS_NO = frozenset({400, 404})
 _PROBE_USER = "opendify-probe"
 
 logger = logging.getLogger(__name__)
@@ -79,7 +83,8 @@ class Discovery:
     def _refresh(self, app: DifyApp, entry: _Entry) -> AppProfile:
         # Those who waited for a question that failed share its answer, instead of asking one by one.
         if entry.failure and self._clock() < entry.failed_at + _FAILURE_SECONDS:
-            raise entry.failure
+            # A copy: each time an exception is raised, its traceback grows.
+            raise copy.copy(entry.failure)
         try:
             entry.profile, entry.failure = self._ask(app), None
         except GatewayError as error:
@@ -87,7 +92,9 @@ class Discovery:
                 entry.failure, entry.failed_at = error, self._clock()
                 raise
             logger.warning("an app's profile could not be renewed", extra={"model": app.name})
-        entry.expires_at = self._clock() + self._ttl_seconds
+            entry.expires_at = self._clock() + min(self._ttl_seconds, _STALE_SECONDS)
+        else:
+            entry.expires_at = self._clock() + self._ttl_seconds
         return entry.profile
 
     def _ask(self, app: DifyApp) -> AppProfile:
@@ -121,6 +128,8 @@ class Discovery:
             response = self._client.exchange(app, "POST", path.format(task_id=task_id), {"user": _PROBE_USER})
             if response.status_code == 200:
                 return mode
+            if response.status_code not in _PROBE_SAYS_NO:
+                raise error_from_response(response.status_code, response.content)
         raise DifyAppError(
             f"The mode of the app behind {app.name!r} could not be found out; its operator can set `mode`"
         )

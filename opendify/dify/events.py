@@ -1,7 +1,6 @@
 """One run's answer as typed events, held to its time limits."""
 
-import logging
-import math
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +10,24 @@ from opendify.dify.pump import Head, ResponsePump
 from opendify.errors import DifyError, DifyTimeout, GatewayError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
-from opendify.wire.dify import Event, MalformedEvent, StreamEvent, decode_event
+from opendify.wire.dify import (
+    ErrorEvent,
+    Event,
+    MalformedEvent,
+    MessageEnd,
+    StreamEvent,
+    WorkflowFinished,
+    decode_event,
+)
 from opendify.wire.sse import SSEDecoder
 
 _MAX_ERROR_BODY_BYTES = 1 << 20
+_ERROR_BODY_SECONDS = 5.0
 _DRAIN_SECONDS = 3.0
 _WIND_DOWN_TICK_SECONDS = 0.25
 _NOT_STREAMS = ("application/json", "text/html")
-
-logger = logging.getLogger(__name__)
+_SECONDS = re.compile(r"[0-9]{1,18}")
+_ENDS = (MessageEnd, ErrorEvent, WorkflowFinished)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,11 @@ class EventStream:
         self._stop = stop
         self._decoder = SSEDecoder()
         self._head: Head | None = None
+        self._head_at = 0.0
         self._error_body = bytearray()
         self._failure: GatewayError | None = None
+        self._connection_broke = False
+        self._was_silent = False
         self._at_end = False
         self._task_id: str | None = None
         self._began_at = self._last_byte_at = clock()
@@ -56,22 +67,16 @@ class EventStream:
 
         Raises:
             GatewayError: Dify answered with an error, broke off, sent what is no
-                event, or stayed silent beyond a limit. Events before it were given first.
+                event, or took longer than a limit. Events before it were given first.
         """
-        self._raise_failure()
-        if self._is_over():
-            return None
-        with dify_errors_mapped():
-            items = self._pump.take(min(timeout_seconds, self._seconds_left()))
-        if items:
-            self._last_byte_at = self._clock()
-        elif self._seconds_left() <= 0:
-            raise self._timeout()
-        events = [event for item in items for event in self._take(item)]
-        self._had_event = self._had_event or bool(events)
-        if not events:
-            self._raise_failure()
-        return None if self._is_over() and not events else events
+        if self._failure is None and not self._at_end:
+            events = self._receive(min(timeout_seconds, self._seconds_left()))
+            self._check_limits()
+            if events:
+                return events
+        if self._failure:
+            raise self._failure
+        return None if self._at_end else []
 
     def close(self, *, whole: bool) -> None:
         """Let go of the run. One that is not whole is stopped at Dify, so that nobody pays for it.
@@ -79,42 +84,60 @@ class EventStream:
         Does not block: what Dify still sends is read in the background, since it
         keeps the part that was said only while somebody reads.
         """
-        if whole or self._at_end:
-            self._pump.drain(_DRAIN_SECONDS)
-        else:
-            threading.Thread(target=self._wind_down, name="dify-wind-down", daemon=True).start()
+        if whole:
+            # By now the end has usually come too, and the connection is free for the next run.
+            self._receive(0)
+        if not (self._at_end or self._connection_broke):
+            wind_down = threading.Thread(
+                target=self._wind_down, args=(whole,), name="dify-wind-down", daemon=True
+            )
+            wind_down.start()
 
-    def _is_over(self) -> bool:
-        return self._at_end
-
-    def _raise_failure(self) -> None:
-        if self._failure:
-            raise self._failure
+    def _receive(self, timeout_seconds: float) -> list[StreamEvent]:
+        try:
+            with dify_errors_mapped():
+                items = self._pump.take(timeout_seconds)
+        except GatewayError as error:
+            self._failure, self._connection_broke = error, True
+            return []
+        self._was_silent = not items
+        if items:
+            self._last_byte_at = self._clock()
+        events = [event for item in items for event in self._take(item)]
+        self._had_event = self._had_event or bool(events)
+        return events
 
     def _take(self, item: Head | bytes | None) -> list[StreamEvent]:
-        if self._failure:
-            return []
         if isinstance(item, Head):
-            self._head = item
+            self._head, self._head_at = item, self._clock()
         elif item is None:
             self._finish()
+        elif self._failure:
+            return []  # What follows an unreadable event is not the answer any more.
         elif self._is_stream():
             return self._decode(item)
-        elif len(self._error_body) < _MAX_ERROR_BODY_BYTES:
-            self._error_body += item
+        else:
+            self._take_error(item)
         return []
+
+    def _take_error(self, piece: bytes) -> None:
+        self._error_body += piece
+        if len(self._error_body) > _MAX_ERROR_BODY_BYTES and self._head:
+            self._failure = error_from_response(self._head.status, b"")
 
     def _is_stream(self) -> bool:
         # Gateways between may rename the content type, but what names itself JSON or HTML is no stream.
         head = self._head
-        return head is not None and head.status == 200 and not head.content_type.startswith(_NOT_STREAMS)
+        return (
+            head is not None and head.status == 200 and not head.content_type.lower().startswith(_NOT_STREAMS)
+        )
 
     def _finish(self) -> None:
         self._at_end = True
         if self._head is not None and not self._is_stream():
             self._failure = error_from_response(self._head.status, bytes(self._error_body))
-            if isinstance(self._failure, RateLimited) and (self._head.retry_after or "").isdigit():
-                self._failure.advise_retry_after(int(self._head.retry_after or 0))
+            if isinstance(self._failure, RateLimited) and _SECONDS.fullmatch(self._head.retry_after or ""):
+                self._failure.advise_retry_after(int(self._head.retry_after or ""))
 
     def _decode(self, chunk: bytes) -> list[StreamEvent]:
         events: list[StreamEvent] = []
@@ -132,35 +155,48 @@ class EventStream:
 
     def _seconds_left(self) -> float:
         """Until the nearest limit; pings count as bytes, but not as a first event."""
-        now = self._clock()
-        waited_for = (
-            self._last_byte_at + self._limits.idle_seconds
-            if self._had_event
-            else self._began_at + self._limits.first_event_seconds
-        )
-        return min(waited_for, self._began_at + self._limits.total_seconds) - now
+        if self._head and not self._is_stream():
+            return self._head_at + _ERROR_BODY_SECONDS - self._clock()
+        first, idle = self._limits.first_event_seconds, self._limits.idle_seconds
+        waiting_until = self._last_byte_at + idle if self._had_event else self._began_at + first
+        return min(waiting_until, self._began_at + self._limits.total_seconds) - self._clock()
 
-    def _timeout(self) -> DifyTimeout:
-        seconds = self._clock() - self._began_at
-        if seconds >= self._limits.total_seconds:
-            return DifyTimeout(f"The answer was not whole after {self._limits.total_seconds:g} seconds")
-        if self._had_event:
-            return DifyTimeout(f"Dify fell silent for {self._limits.idle_seconds:g} seconds")
-        return DifyTimeout(
-            f"Dify did not begin to answer within {self._limits.first_event_seconds:g} seconds"
-        )
+    def _check_limits(self) -> None:
+        if self._failure is None:
+            self._failure = self._slow_error() or self._exceeded_limit()
 
-    def _wind_down(self) -> None:
-        """Stop the task once its id is known, then let Dify finish speaking for a moment."""
-        stopped = False
-        deadline = math.inf
-        try:
-            while self.read(_WIND_DOWN_TICK_SECONDS) is not None and self._clock() < deadline:
-                if self._task_id and not stopped:
-                    stopped = True
-                    self._stop(self._task_id)
-                    deadline = self._clock() + _DRAIN_SECONDS
-        except GatewayError:
-            logger.debug("an abandoned run ended badly", exc_info=True)
-        finally:
+    def _slow_error(self) -> GatewayError | None:
+        """The error whose status came and whose body does not."""
+        head = self._head
+        if head is None or self._is_stream() or self._at_end:
+            return None
+        too_slow = self._clock() >= self._head_at + _ERROR_BODY_SECONDS
+        return error_from_response(head.status, bytes(self._error_body)) if too_slow else None
+
+    def _exceeded_limit(self) -> DifyTimeout | None:
+        limits, elapsed = self._limits, self._clock() - self._began_at
+        if self._at_end:
+            return None
+        if elapsed >= limits.total_seconds:
+            return DifyTimeout(f"The answer was not whole after {limits.total_seconds:g} seconds")
+        if not self._had_event and elapsed >= limits.first_event_seconds:
+            return DifyTimeout(f"Dify did not begin to answer within {limits.first_event_seconds:g} seconds")
+        # Time that a slow client took is not Dify's silence.
+        if self._had_event and self._was_silent and self._seconds_left() <= 0:
+            return DifyTimeout(f"Dify fell silent for {limits.idle_seconds:g} seconds")
+        return None
+
+    def _wind_down(self, whole: bool) -> None:
+        """Let Dify finish speaking for a moment; a run that goes on is stopped once its task is known."""
+        is_over, self._failure = whole, None
+        first_event_at = self._began_at + self._limits.first_event_seconds
+        until = self._clock() + _DRAIN_SECONDS if whole else first_event_at
+        while not (self._at_end or self._connection_broke) and self._clock() < until:
+            if self._task_id and not is_over:
+                is_over, until = True, self._clock() + _DRAIN_SECONDS
+                self._stop(self._task_id)
+            events = self._receive(_WIND_DOWN_TICK_SECONDS)
+            if not is_over and any(isinstance(event, _ENDS) for event in events):
+                is_over, until = True, self._clock() + _DRAIN_SECONDS
+        if not self._at_end:
             self._pump.abort()

@@ -19,9 +19,11 @@ def dify_errors_mapped() -> Iterator[None]:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         raise DifyUnreachable("The app behind this model cannot be reached at the moment") from error
-    except httpx.UnsupportedProtocol as error:
-        raise DifyUnreachable("The address of the app behind this model cannot be used") from error
     except httpx.TimeoutException as error:
         raise DifyTimeout("Dify did not answer in time") from error
-    except httpx.HTTPError as error:
+    except httpx.UnsupportedProtocol as error:
+        raise DifyUnreachable("The address of the app behind this model cannot be used") from error
+    except httpx.InvalidURL as error:
+        raise DifyError("The address of the app behind this model cannot be used") from error
+    except (httpx.HTTPError, httpx.StreamError, httpx.CookieConflict) as error:
         raise DifyError("Dify broke off the connection before the answer was whole") from error

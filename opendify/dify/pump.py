@@ -6,11 +6,9 @@ time. So a thread reads, and whoever serves the client waits as long as it likes
 """
 
 import contextlib
-import math
 import queue
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,12 +40,13 @@ _Item = Head | bytes | _Broken | None
 class ResponsePump:
     """Sends `request` and hands out its answer piece by piece."""
 
-    def __init__(self, client: httpx.Client, request: httpx.Request) -> None:
+    def __init__(self, client: httpx.Client, request: httpx.Request, *, body_read_seconds: float) -> None:
+        """`request` bears the timeout up to the head; `body_read_seconds` is that between two reads."""
         self._client = client
+        self._body_read_seconds = body_read_seconds
         self._request = request
         self._items: queue.Queue[_Item] = queue.Queue(_MOST_CHUNKS_HELD)
         self._discard = threading.Event()
-        self._drain_until = math.inf
         self._response: httpx.Response | None = None
         threading.Thread(target=self._run, name="dify-pump", daemon=True).start()
 
@@ -67,11 +66,6 @@ class ResponsePump:
                 item = self._items.get_nowait()
         except queue.Empty:
             return items
-
-    def drain(self, at_most_seconds: float) -> None:
-        """Let the rest of the answer pass unread, so that the connection can be used again."""
-        self._drain_until = time.monotonic() + at_most_seconds
-        self._discard.set()
 
     def abort(self) -> None:
         """Break the connection off, even while a read is blocked in it."""
@@ -99,12 +93,16 @@ class ResponsePump:
     def _receive(self) -> Iterator[_Item]:
         response = self._client.send(self._request, stream=True)
         self._response = response
+        # httpcore looks this up when it begins to read the body.
+        self._request.extensions["timeout"]["read"] = self._body_read_seconds
         try:
+            if self._discard.is_set():
+                return
             headers = response.headers
             yield Head(response.status_code, headers.get("content-type", ""), headers.get("retry-after"))
             for chunk in response.iter_bytes():
                 yield chunk
-                if self._discard.is_set() and time.monotonic() > self._drain_until:
+                if self._discard.is_set():
                     return
             yield None
         finally:

@@ -105,7 +105,7 @@ def _from_data_uri(uri: str, filename: str | None, param: str, default: Attachme
         raise InvalidRequest(
             f"Invalid '{param}': a data: URI needs a comma.", param=param, code="invalid_value"
         )
-    mime_type, *parameters = header.split(";")
+    mime_type, *parameters = header.lower().split(";")
     content = _decode(encoded, param) if "base64" in parameters else unquote_to_bytes(encoded)
     kind = _type_of(mime_type, default)
     name = filename or f"{kind}{mimetypes.guess_extension(mime_type) or ''}"

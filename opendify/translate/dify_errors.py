@@ -17,9 +17,8 @@ from opendify.errors import (
     RequestTooLarge,
     UnsupportedMedia,
 )
+from opendify.translate.cleaning import clean
 from opendify.wire.dify import ErrorBody, ErrorEvent, decode_error_body
-
-MAX_MESSAGE_CHARS = 500
 
 # Codes of Dify's `controllers/service_api/app/error.py` whose meaning does not depend on the text.
 _BY_CODE: dict[str, type[GatewayError]] = {
@@ -127,36 +126,4 @@ def _describe(body: ErrorBody) -> str:
     if body.errors:
         return "; ".join(f"{field}: {text}" for field, text in body.errors.items())
     message = body.message or ""
-    if "validation error" in message:
-        return _describe_validation(message)
     return f"{message} ({body.params})" if body.params else message
-
-
-def _describe_validation(message: str) -> str:
-    """The fields and faults of a validator's text, without the request data that it quotes."""
-    fields = re.findall(r"^(?P<field>\S+)\n  (?P<fault>.*?)(?: \[type=.*)?$", message, re.M)
-    return "; ".join(f"{field}: {fault}" for field, fault in fields) or "the request was refused as invalid"
-
-
-_REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A plugin's failure wraps the provider's own words; a code node's is a whole stack.
-    (re.compile(r"^(?:req_id: \w+ )?(?:\w+: )?\{\"args\": .*\"message\": \"(.*)\"\}$", re.S), r"\1"),
-    (re.compile(r"Traceback \(most recent call last\):.*\n(?=\S)", re.S), ""),
-    (re.compile(r"\s*You have requested this URI \[.*", re.S), ""),
-    (re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]}]+", re.I), "<url>"),
-    (re.compile(r"\bhost='[^']*'(, port=\d+)?"), "host=<host>"),
-    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b"), "<host>"),
-    (re.compile(r"\b(?:sk|app|dataset|pk|key)-[A-Za-z0-9_*-]{6,}"), "<key>"),
-    (re.compile(r"(?i)\bbearer\s+[\w.~+/=-]{8,}"), "Bearer <key>"),
-    (re.compile(r"\s+"), " "),
-)
-
-
-def clean(message: str) -> str:
-    """One line of at most `MAX_MESSAGE_CHARS`, without URLs, hosts and keys."""
-    for pattern, replacement in _REDACTIONS:
-        message = pattern.sub(replacement, message)
-    message = message.strip()
-    if len(message) > MAX_MESSAGE_CHARS:
-        return message[: MAX_MESSAGE_CHARS - 1] + "…"
-    return message or "no reason was given"

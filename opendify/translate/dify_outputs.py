@@ -44,6 +44,8 @@ class WorkflowText:
         if node_type not in _LIVE_NODE_TYPES and node_type is not None:
             self._separator = ""
             return ""
+        if not text:
+            return ""
         if self._sent:
             text = self._separator + text
         self._separator = ""

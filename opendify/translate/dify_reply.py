@@ -91,6 +91,7 @@ class ChatReplyReader:
                 if event.data.reasoning:
                     yield ThoughtDelta(event.data.reasoning)
             case dify.MessageReplace():
+                self._text_was_sent = True
                 yield TextReplaced(event.answer or "")
             case dify.NodeFinished():
                 self._tally.add(event.data)
@@ -124,11 +125,11 @@ class ChatReplyReader:
         From 1.16.0 on, mode `agent` streams `agent_message`s while it works and then
         sends the complete final answer once more in one `message`.
         """
-        if not self._agent_text:
+        if not self._agent_text or not answer:
             return answer
-        sent = "".join(self._agent_text).rstrip()
+        sent = "".join(self._agent_text)
         self._agent_text.clear()
-        if sent.endswith(answer.strip()):
+        if sent.rstrip().endswith(answer.strip()):
             return ""
         overlap = _overlap(sent, answer)
         return answer[overlap:] if overlap >= _SMALLEST_OVERLAP else f"\n\n{answer}"
@@ -188,7 +189,7 @@ class WorkflowReplyReader:
         """See `ReplyReader.close`."""
         if not self.ended:
             raise DifyError("Dify closed the stream before `workflow_finished`")
-        return iter(())
+        yield from ()
 
     def _finish(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
         if run.status == "failed":

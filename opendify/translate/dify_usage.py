@@ -11,7 +11,11 @@ def read_usage(usage: dify.Usage | None) -> CompletionUsage | None:
 
     Agents of 0.15 send a total of 0 beside real parts; some runs tell only the total.
     """
-    if usage is None:
+    if usage is None or (usage.prompt_tokens, usage.completion_tokens, usage.total_tokens) == (
+        None,
+        None,
+        None,
+    ):
         return None
     prompt, completion = int(usage.prompt_tokens or 0), int(usage.completion_tokens or 0)
     if not prompt and not completion:

@@ -68,18 +68,16 @@ def _messages(request: ChatCompletionRequest) -> tuple[Sequence[ChatMessage], st
 
 
 def _message_from_item(item: InputItem) -> ChatMessage:
-    # Items such as `reasoning` and `function_call` mean nothing to an app; they keep their index.
-    return ChatMessage(role=item.role or "tool", content=item.content if item.type == "message" else None)
+    # `reasoning`, `function_call` and the like tell an app nothing; an empty text keeps their place.
+    return ChatMessage(role=item.role or "system", content=item.content)
 
 
 def _index_of_newest(messages: Sequence[ChatMessage]) -> int | None:
-    """Which message is the query; None where the transcript ends with the assistant's."""
-    if messages[-1].role == "assistant":
-        return None
-    users = [number for number, message in enumerate(messages) if message.role == "user"]
-    if messages[-1].role in {"user", "tool", "function"} or not users:
+    """Which message is the query; None where the assistant spoke last, and is to go on."""
+    spoken = [number for number, message in enumerate(messages) if message.role in _HISTORY_ROLES]
+    if not spoken:
         return len(messages) - 1
-    return users[-1]
+    return None if messages[spoken[-1]].role == "assistant" else spoken[-1]
 
 
 def _query(messages: Sequence[ChatMessage], newest: int | None, has_files: bool, param: str) -> str:

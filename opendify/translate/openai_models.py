@@ -14,14 +14,13 @@ _CREATED = 1_704_067_200
 def model_shape(name: str, profile: AppProfile | None, description: str = "") -> Mapping[str, object]:
     """One model; `dify` tells what is known of the app."""
     model: dict[str, object] = {"id": name, "object": "model", "created": _CREATED, "owned_by": "dify"}
+    about: dict[str, object] = {"description": description} if description else {}
     if profile:
-        model["dify"] = {
+        form = profile.form or ()
+        about = {
             "mode": profile.mode,
             "name": profile.name,
             "description": description or profile.description,
-            "inputs": [
-                {"name": field.name, "type": field.type, "required": field.required}
-                for field in profile.form or ()
-            ],
+            "inputs": [{"name": each.name, "type": each.type, "required": each.required} for each in form],
         }
-    return model
+    return {**model, "dify": about} if about else model

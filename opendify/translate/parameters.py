@@ -59,7 +59,9 @@ def _json_format(value: object) -> str | None:
 
 
 def _forced_tool(value: object) -> str | None:
-    if value in ("auto", "none"):
+    allowed = value.get("allowed_tools") if isinstance(value, dict) else None
+    mode = allowed.get("mode") if isinstance(allowed, dict) else value
+    if mode in ("auto", "none"):
         return None
     return "'tool_choice' must be 'auto' or 'none' with this model: a Dify app cannot call a client's tools."
 

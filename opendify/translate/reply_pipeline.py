@@ -50,7 +50,9 @@ class ReplyPipeline:
     def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
         try:
             for reply in replies:
-                yield from self._filter(reply)
+                for out in self._filter(reply):
+                    self.ended = self.ended or isinstance(out, ReplyEnded)
+                    yield out
                 if self.ended:
                     return
         except GatewayError:
@@ -58,10 +60,8 @@ class ReplyPipeline:
             yield from (held for held in self._filter(ReplyEnded()) if not isinstance(held, ReplyEnded))
             raise
 
-    def _filter(self, reply: ReplyEvent) -> Iterator[ReplyEvent]:
+    def _filter(self, reply: ReplyEvent) -> Iterable[ReplyEvent]:
         replies: Iterable[ReplyEvent] = (reply,)
         for reply_filter in self._filters:
             replies = [out for each in replies for out in reply_filter.feed(each)]
-        for out in replies:
-            self.ended = self.ended or isinstance(out, ReplyEnded)
-            yield out
+        return replies

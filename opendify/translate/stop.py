@@ -25,32 +25,43 @@ class StopCutter:
             return
         match event:
             case TextDelta(text):
-                yield from self._cut(text)
+                self._held += text
+                yield from self._release(at_end=False)
             case TextReplaced(text):
                 self._held = ""
-                yield TextReplaced(self._pattern.split(text, maxsplit=1)[0])
+                kept, *cut = self._pattern.split(text, maxsplit=1)
+                yield TextReplaced(kept)
+                yield from self._end() if cut else ()
             case ReplyEnded():
-                yield from _delta(self._held)
-                yield event
+                yield from self._release(at_end=True)
+                yield from () if self._ended else (event,)
             case _:
                 yield event
 
-    def _cut(self, text: str) -> Iterator[ReplyEvent]:
-        self._held += text
+    def _release(self, *, at_end: bool) -> Iterator[ReplyEvent]:
+        """What no later text can make part of a stop sequence any more."""
+        safe = len(self._held) if at_end else self._start_of_partial()
         found = self._pattern.search(self._held)
-        if found:
-            self._ended = True
+        # A longer sequence that begins earlier may still become whole.
+        if found and found.start() <= safe:
             yield from _delta(self._held[: found.start()])
-            yield ReplyEnded()
+            yield from self._end()
             return
-        safe = len(self._held) - max(self._length_of_partial(sequence) for sequence in self._stop)
         ready, self._held = self._held[:safe], self._held[safe:]
         yield from _delta(ready)
 
-    def _length_of_partial(self, sequence: str) -> int:
-        """How many held characters at the end may be the start of `sequence`."""
-        sizes = range(min(len(sequence) - 1, len(self._held)), 0, -1)
-        return next((size for size in sizes if self._held.endswith(sequence[:size])), 0)
+    def _end(self) -> Iterator[ReplyEvent]:
+        self._ended = True
+        yield ReplyEnded()
+
+    def _start_of_partial(self) -> int:
+        """Where the earliest stop sequence that is not whole yet may begin."""
+        return min(self._start_of_partial_of(sequence) for sequence in self._stop)
+
+    def _start_of_partial_of(self, sequence: str) -> int:
+        size = len(self._held)
+        starts = range(max(0, size - len(sequence) + 1), size)
+        return next((start for start in starts if sequence.startswith(self._held[start:])), size)
 
 
 def _delta(text: str) -> Iterator[ReplyEvent]:

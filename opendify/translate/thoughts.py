@@ -22,6 +22,9 @@ class ThoughtSplitter:
     """
 
     def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
         self._held = ""
         self._closing_tag = ""
         self._thought_was_seen = False
@@ -34,8 +37,9 @@ class ThoughtSplitter:
             case TextDelta(text):
                 yield from self._split(text)
             case TextReplaced(text):
-                fresh = ThoughtSplitter()
-                pieces = [*fresh._split(text), *fresh._flush()]
+                self._reset()
+                pieces = [*self._split(text), *self._flush()]
+                self._reset()
                 yield TextReplaced("".join(piece.text for piece in pieces if isinstance(piece, TextDelta)))
             case ReplyEnded():
                 yield from self._flush()
@@ -59,12 +63,17 @@ class ThoughtSplitter:
         opening = _OPENING.search(self._held)
         if opening is None:
             safe = _start_of_possible_opening(self._held)
+            if not self._content_began and self._held[:safe].isspace():
+                return "", False  # It is the answer's, unless a thought follows.
             content, self._held = self._held[:safe], self._held[safe:]
             return self._without_gap(content), False
         content, self._held = self._held[: opening.start()], self._held[opening.end() :]
+        if not self._content_began and content.isspace():
+            content = ""
+        content = self._without_gap(content)
         self._closing_tag = "</think>" if opening[0][:6].lower() == "<think" else "</details>"
         self._thought_was_seen = self._at_start_of_thought = True
-        return self._without_gap(content), True
+        return content, True
 
     def _take_thought(self) -> tuple[str, bool]:
         """Thinking that can go, and whether a closing tag ended it."""
@@ -119,6 +128,9 @@ class ThoughtInliner:
             case TextDelta() | ReplyEnded() if self._inside:
                 self._inside = False
                 yield TextDelta("\n</think>\n\n")
+                yield event
+            case TextReplaced():
+                self._inside = False
                 yield event
             case _:
                 yield event

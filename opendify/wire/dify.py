@@ -196,7 +196,7 @@ StreamEvent = KnownEvent | UnknownEvent
 
 _decode_known: Callable[[bytes], KnownEvent] = msgspec.json.Decoder(KnownEvent).decode
 _convert_known: Callable[[object], KnownEvent] = partial(msgspec.convert, type=KnownEvent)
-_decode_unknown = msgspec.json.Decoder(UnknownEvent).decode
+_decode_name = msgspec.json.Decoder(UnknownEvent).decode
 _KNOWN_TAGS = frozenset(
     str(kind.__struct_config__.tag) for kind in Event.__subclasses__() if kind.__struct_config__.tag
 )
@@ -215,31 +215,31 @@ def decode_event(payload: bytes) -> StreamEvent:
     """
     try:
         return _decode_known(payload)
-    except msgspec.ValidationError as error:
-        return _decode_unfamiliar(payload, error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _decode_with_lone_surrogates(payload)
-    except RecursionError as error:
-        raise MalformedEvent("too deeply nested") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_unknown(payload) or _decode_leniently(payload)
 
 
-def _decode_unfamiliar(payload: bytes, cause: Exception) -> UnknownEvent:
+def _decode_unknown(payload: bytes) -> UnknownEvent | None:
+    """An event of another name, found without looking into it; None where that is not enough."""
     try:
-        unknown = _decode_unknown(payload)
-    except msgspec.MsgspecError as error:
-        raise MalformedEvent(str(cause)) from error
-    if unknown.event in _KNOWN_TAGS:
-        raise MalformedEvent(str(cause)) from cause
-    return unknown
+        unknown = _decode_name(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if unknown.event in _KNOWN_TAGS else unknown
 
 
-def _decode_with_lone_surrogates(payload: bytes) -> StreamEvent:
-    # Dify escapes a lone surrogate as `\ud800`, which msgspec refuses and the standard library reads.
+def _decode_leniently(payload: bytes) -> StreamEvent:
+    """Read what msgspec refuses and versions of Dify still send.
+
+    Lone surrogates as `\\ud800` escapes, NaN, and null where an object is meant.
+    """
     try:
-        shape = json.loads(payload)
-        if isinstance(shape, dict) and shape.get("event") not in _KNOWN_TAGS:
-            return UnknownEvent(str(shape.get("event", "")))
-        return _convert_known(shape)
+        shape = json.loads(payload.decode(), parse_constant=lambda _: None)
+        if not isinstance(shape, dict) or not isinstance(shape.get("event", ""), str):
+            raise MalformedEvent("not an event")
+        if shape.get("event") not in _KNOWN_TAGS:
+            return UnknownEvent(shape.get("event", ""))
+        return _convert_known({name: value for name, value in shape.items() if value is not None})
     except (ValueError, RecursionError) as error:
         raise MalformedEvent(str(error)) from error
 

@@ -8,7 +8,16 @@ Source: https://platform.openai.com/docs/api-reference/chat/create
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StrictBool, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    model_validator,
+)
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -99,11 +108,12 @@ ContentPart = Annotated[
 
 
 def _content_kind(content: object) -> str:
-    return "parts" if isinstance(content, list) else "text"
+    return "<parts>" if isinstance(content, list) else "<text>"
 
 
 Content = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[ContentPart], Tag("parts")],
+    # No client names a key like these tags, so that an error's path can leave them out.
+    Annotated[str, Tag("<text>")] | Annotated[list[ContentPart], Tag("<parts>")],
     Discriminator(_content_kind),
 ]
 
@@ -116,11 +126,24 @@ class ChatMessage(_Shape):
 
 
 class InputItem(_Shape):
-    """An item of a Responses-shaped body; only messages are read."""
+    """An item of a Responses-shaped body; of what is no message only the type is read."""
 
     type: str = "message"
     role: Role | None = None
     content: Content | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pass_over_other_types(cls, item: object) -> object:
+        if isinstance(item, dict) and item.get("type", "message") != "message":
+            return {"type": item["type"]}
+        return item
+
+
+Input = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[InputItem], Field(min_length=1), Tag("<parts>")],
+    Discriminator(_content_kind),
+]
 
 
 class StreamOptions(_Shape):
@@ -163,7 +186,7 @@ class ChatCompletionRequest(SamplingParameters):
     """The body; `input` stands in for `messages` in Responses-shaped bodies."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
-    input: str | Annotated[list[InputItem], Field(min_length=1)] | None = None
+    input: Input | None = None
     instructions: str | None = None
     safety_identifier: str | None = None
     max_completion_tokens: int | None = None

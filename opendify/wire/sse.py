@@ -70,7 +70,8 @@ def encode_json(shape: object) -> bytes:
     try:
         encoded = _encode(shape)
     except UnicodeEncodeError:
-        return json.dumps(shape, separators=(",", ":")).encode("ascii")
+        finite = json.loads(json.dumps(shape), parse_constant=lambda _: None)
+        return json.dumps(finite, separators=(",", ":")).encode("ascii")
     if b"\xc2\x85" in encoded or b"\xe2\x80" in encoded:
         return _escape_line_ends(encoded)
     return encoded

@@ -91,6 +91,7 @@ class LiveDify:
     answer: Script = whole
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
+    breaks_stops: bool = False
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -147,6 +148,9 @@ def _handler(dify: LiveDify) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             self._note(self.rfile.read(int(self.headers.get("Content-Length", 0))))
             if self.path.endswith("/stop"):
+                if dify.breaks_stops:
+                    self.close_connection = True
+                    return
                 self._answer_json({"result": "success"})
                 return
             wire = Wire(self.connection, dify.closing)

@@ -19,7 +19,7 @@ class ScheduledPump(ResponsePump):
         self._fake_clock = clock
         began_at = clock()
         self._arrivals = deque((began_at + at, item) for at, item in arrivals)
-        self.drained = self.aborted = False
+        self.aborted = False
 
     def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
         clock, arrivals = self._fake_clock, self._arrivals
@@ -39,9 +39,6 @@ class ScheduledPump(ResponsePump):
             items.append(item)
             arrivals.popleft()
         return items
-
-    def drain(self, at_most_seconds: float) -> None:
-        self.drained = True
 
     def abort(self) -> None:
         self.aborted = True

@@ -9,8 +9,8 @@ API_BASE = "http://dify.test/v1"
 
 
 def make_settings(models: Mapping[str, object] | None = None, **environ: str) -> Settings:
-    """Open to everybody, with one chat app, `bot`, unless told otherwise."""
-    table = models or {"bot": {"api_key": "app-bot", "mode": "chat"}}
+    """Open to everybody, with one app, `bot`, unless told otherwise."""
+    table = models or {"bot": "app-bot"}
     return load_settings(
         {"DIFY_API_BASE": API_BASE, "MODEL_CONFIG": json.dumps(table), "AUTH_MODE": "open", **environ}
     )

@@ -6,6 +6,9 @@ from collections.abc import Callable
 
 _POLL_SECONDS = 0.005
 
+NewThreads = Callable[[], list[threading.Thread]]
+"""The threads that began to work for runs since a test began, and still do."""
+
 
 def wait_until(condition: Callable[[], object], seconds: float = 2.0) -> bool:
     """Whether `condition` came true in time."""

@@ -1,0 +1,348 @@
+"""How connections to Dify are used: shared, held back, left, routed and trusted."""
+
+import dataclasses
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from opendify.dify.client import DifyClient
+from opendify.dify.events import EventStream
+from opendify.errors import DifyUnreachable, GatewayError
+from opendify.settings import DifyApp
+from opendify.translate.dify_request import DifyRequest
+from tests.fakes.frames import END, IDS, PING, WHOLE, event, message
+from tests.fakes.live_dify import LiveDify, Wire, live_dify, whole
+from tests.fakes.settings import make_settings
+from tests.fakes.waiting import NewThreads, wait_until
+
+trustme = pytest.importorskip("trustme")
+_IDLE_SECONDS = 0.1
+
+REQUEST = DifyRequest("/chat-messages", "/chat-messages/{task_id}/stop", {"query": "Hi", "user": "user-1"})
+
+
+@pytest.fixture
+def live() -> Iterator[LiveDify]:
+    with live_dify() as dify:
+        yield dify
+
+
+@contextmanager
+def client_of(dify: LiveDify, **limits: float) -> Iterator[tuple[DifyClient, DifyApp]]:
+    settings = make_settings({"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}})
+    client = DifyClient(dataclasses.replace(settings, **limits))
+    with closing(client):
+        yield client, settings.models[0]
+
+
+def _run_to_its_end(client: DifyClient, app: DifyApp) -> None:
+    stream = client.open_run(app, REQUEST)
+    while stream.read(2.0) is not None:
+        pass
+    stream.close(whole=True)
+
+
+def _read_until_events(stream: EventStream) -> None:
+    while not stream.read(2.0):
+        pass
+
+
+def test_finished_runs_share_a_connection(live: LiveDify, new_run_threads: NewThreads) -> None:
+    with client_of(live) as (client, app):
+        for _ in range(5):
+            _run_to_its_end(client, app)
+            assert wait_until(lambda: not new_run_threads())
+
+    assert len(live.runs) == 5
+    assert live.connections == 1
+
+
+def test_what_dify_says_after_the_end_passes_so_that_the_connection_can_be_used_again(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    go_on = threading.Event()
+
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(WHOLE)
+        go_on.wait(2)
+        wire.chunk(event("workflow_finished", data={}))
+        wire.end()
+
+    live.answer = answer
+    with client_of(live) as (client, app):
+        for _ in range(2):
+            stream = client.open_run(app, REQUEST)
+            _read_until_events(stream)
+            stream.close(whole=True)
+            go_on.set()
+            assert wait_until(lambda: not new_run_threads())
+
+    assert live.connections == 1
+    assert live.stops == []
+
+
+def test_a_dify_that_keeps_a_finished_stream_open_keeps_no_thread(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(WHOLE)
+        wire.hold(8)
+
+    live.answer = answer
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        _read_until_events(stream)
+        stream.close(whole=True)
+
+        assert wait_until(lambda: not new_run_threads(), 4.5), "a finished run is drained for 3 s at most"
+
+
+def test_error_answers_leave_the_connection_usable(live: LiveDify, new_run_threads: NewThreads) -> None:
+    def refuse(wire: Wire) -> None:
+        wire.head(429, "application/json")
+        wire.chunk(b'{"code": "too_many_requests", "message": "no"}')
+        wire.end()
+
+    live.answer = refuse
+    with client_of(live) as (client, app):
+        for _ in range(3):
+            with pytest.raises(GatewayError):
+                _run_to_its_end(client, app)
+            assert wait_until(lambda: not new_run_threads())
+
+    assert live.connections == 1
+
+
+def test_a_client_that_does_not_read_holds_dify_back(live: LiveDify) -> None:
+    sent = 0
+
+    def flood(wire: Wire) -> None:
+        nonlocal sent
+        wire.head()
+        frame = message("x" * 65_000)
+        while sent < 200 << 20:
+            wire.chunk(frame)
+            sent += len(frame)
+
+    live.answer = flood
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        _read_until_events(stream)
+        assert wait_until(lambda: _is_still(lambda: sent)), "Dify was never held back"
+        held = sent
+        stream.close(whole=False)
+
+    assert held < 32 << 20
+
+
+def _is_still(amount: Callable[[], int]) -> bool:
+    before = amount()
+    threading.Event().wait(_IDLE_SECONDS)
+    return bool(before) and amount() == before
+
+
+def test_a_left_run_is_stopped_for_its_task_and_user_and_nothing_goes_on(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    left = []
+
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(message("Hel"))
+        wire_left = wait_until(lambda: live.stops)
+        wire.chunk(message("lo") + END)
+        wire.end()
+        left.append(wire_left)
+
+    live.answer = answer
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        _read_until_events(stream)
+        stream.close(whole=False)
+
+        assert wait_until(lambda: live.stops, 0.5), "within half a second"
+        assert wait_until(lambda: not new_run_threads())
+    (stop,) = live.stops
+    assert stop.path == f"/v1/chat-messages/{IDS['task_id']}/stop"
+    assert stop.body == {"user": "user-1"}
+    assert stop.headers["Authorization"] == "Bearer app-secret"
+    assert left == [True], "the stream was read on, so that Dify keeps what was said"
+
+
+def test_a_run_left_before_its_task_is_known_is_stopped_once_it_is(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    was_left = threading.Event()
+
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(PING)
+        was_left.wait(2)
+        wire.chunk(message("Hel"))
+        wait_until(lambda: live.stops)
+        wire.end()
+
+    live.answer = answer
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        stream.close(whole=False)
+        was_left.set()
+
+        assert wait_until(lambda: live.stops)
+        assert wait_until(lambda: not new_run_threads())
+
+
+def test_a_run_left_before_dify_answered_at_all_reads_nothing_for_ever(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    def answer(wire: Wire) -> None:
+        wire.hold(0.3)
+        wire.head()
+        while not wire.hold(0.02):
+            wire.chunk(PING)
+
+    live.answer = answer
+    with client_of(live, dify_first_event_timeout_seconds=0.1) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        stream.close(whole=False)
+
+        assert wait_until(lambda: not new_run_threads())
+
+
+def test_a_left_run_whose_stop_fails_ends_all_the_same(
+    live: LiveDify, new_run_threads: NewThreads, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(message("Hel"))
+        wait_until(lambda: live.stops)
+        wire.end()
+
+    live.answer = answer
+    live.breaks_stops = True
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, REQUEST)
+        _read_until_events(stream)
+        stream.close(whole=False)
+
+        assert wait_until(lambda: not new_run_threads())
+    assert "a run could not be stopped" in caplog.text
+
+
+@contextmanager
+def environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            patch.delenv(name, raising=False)
+            patch.delenv(name.lower(), raising=False)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        yield
+
+
+@contextmanager
+def forward_proxy() -> Iterator[tuple[str, list[bytes]]]:
+    """A proxy for plain HTTP that answers everything itself; collects the request lines."""
+    lines: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        try:
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    lines.append(connection.recv(65_536).split(b"\r\n")[0])
+                    body = json.dumps({"via": "proxy"}).encode()
+                    head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                    connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        except OSError:
+            return
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", lines
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make_settings()
+    with forward_proxy() as (url, lines), environment(monkeypatch, HTTP_PROXY=url):
+        with closing(DifyClient(settings)) as client:
+            _, body = client.call(settings.models[0], "GET", "/info")
+
+    assert body == {"via": "proxy"}
+    assert lines == [b"GET http://dify.test/v1/info HTTP/1.1"]
+
+
+def test_a_host_in_no_proxy_is_reached_directly(live: LiveDify, monkeypatch: pytest.MonkeyPatch) -> None:
+    with forward_proxy() as (url, lines), environment(monkeypatch, HTTP_PROXY=url, NO_PROXY="127.0.0.1"):
+        with client_of(live) as (client, app):
+            client.call(app, "GET", "/info")
+
+    assert lines == []
+
+
+def test_a_proxy_that_is_down_is_no_reason_to_call_dify_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = make_settings()
+    with environment(monkeypatch, HTTP_PROXY="http://127.0.0.1:9"), closing(DifyClient(settings)) as client:
+        with pytest.raises(DifyUnreachable):
+            client.call(settings.models[0], "GET", "/info")
+
+
+@contextmanager
+def tls_dify(ca_file: Path) -> Iterator[LiveDify]:
+    """Its certificate is from an authority that only `ca_file`, written here, knows."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with live_dify(context) as dify:
+        yield dify
+
+
+def test_a_model_s_ca_file_is_trusted_for_that_model_alone(
+    tmp_path: Path, new_run_threads: NewThreads
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    with tls_dify(ca_file) as dify:
+        dify.answer = whole
+        with client_of(dify) as (client, stranger):
+            friend = dataclasses.replace(stranger, ca_file=ca_file)
+            _run_to_its_end(client, friend)
+            with pytest.raises(DifyUnreachable):
+                _run_to_its_end(client, stranger)
+            _, about = client.call(friend, "GET", "/info")
+
+    assert about == {"name": "live", "user_input_form": []}
+
+
+def test_a_left_run_over_tls_leaves_nothing(tmp_path: Path, new_run_threads: NewThreads) -> None:
+    ca_file = tmp_path / "ca.pem"
+
+    def answer(wire: Wire) -> None:
+        wire.head()
+        wire.chunk(message("Hel"))
+        wait_until(lambda: dify.stops)
+        wire.chunk(END)
+        wire.end()
+
+    with tls_dify(ca_file) as dify:
+        dify.answer = answer
+        with client_of(dify) as (client, stranger):
+            stream = client.open_run(dataclasses.replace(stranger, ca_file=ca_file), REQUEST)
+            _read_until_events(stream)
+            stream.close(whole=False)
+            assert wait_until(lambda: dify.stops)
+            assert wait_until(lambda: not new_run_threads())

@@ -1,0 +1,396 @@
+import json
+
+import pytest
+
+from opendify.errors import (
+    ContextLengthExceeded,
+    ConversationNotFound,
+    DifyAppError,
+    DifyAuthError,
+    DifyError,
+    DifyRunFailed,
+    DifyWrongMode,
+    GatewayError,
+    InvalidInput,
+    QuotaExceeded,
+    RateLimited,
+    RequestTooLarge,
+    UnsupportedMedia,
+)
+from opendify.translate.cleaning import MAX_MESSAGE_CHARS, clean
+from opendify.translate.dify_errors import error_from_event, error_from_failed_run, error_from_response
+from opendify.wire.dify import ErrorEvent
+
+TOO_MANY = (
+    "Too many requests. Please try again later. The current maximum concurrent requests allowed for "
+    "5c1a3ad0-9f2b-4a5c-8c3f-0c5a3f6e1b2d is 10."
+)
+SUFFIX = (
+    ". You have requested this URI [/v1/chat-messages] but did you mean /v1/chat-messages or /v1/messages ?"
+)
+
+
+def from_response(status: int, code: str, message: str) -> GatewayError:
+    body = {"code": code, "message": message, "status": status}
+    return error_from_response(status, json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "kind"),
+    [
+        (401, "unauthorized", "Access token is invalid", DifyAuthError),
+        (403, "forbidden", "The app's API service has been disabled.", DifyAuthError),
+        (400, "app_unavailable", "App unavailable, please check your app configurations.", DifyAppError),
+        (400, "agent_not_published", "The agent is not published.", DifyAppError),
+        (400, "not_chat_app", "Please check if your app mode matches the right API route.", DifyWrongMode),
+        (
+            400,
+            "not_workflow_app",
+            "Please check if your app mode matches the right API route.",
+            DifyWrongMode,
+        ),
+        (
+            400,
+            "not_completion_app",
+            "Please check if your app mode matches the right API route.",
+            DifyWrongMode,
+        ),
+        (400, "provider_not_initialize", "No valid model provider credentials found.", DifyAppError),
+        (400, "provider_quota_exceeded", "Your quota for Dify Hosted Model is exhausted.", QuotaExceeded),
+        (400, "model_currently_not_support", "Dify Hosted OpenAI trial does not support.", DifyAppError),
+        (400, "completion_request_error", "[openai] Server Unavailable Error", DifyRunFailed),
+        (429, "rate_limit_error", "Rate limit exceeded, please upgrade your plan.", RateLimited),
+        (429, "too_many_requests", "Too many requests.", RateLimited),
+        (403, "workflow_version_execution_not_allowed", "Not in this plan.", DifyAppError),
+        (502, "plugin_runtime_error", "lambda failed", DifyError),
+        (500, "internal_server_error", "The server encountered an internal error.", DifyError),
+        (500, "unknown", "Internal Server Error", DifyError),
+        (503, "service_unavailable", "Later", DifyError),
+        (413, "file_too_large", "File size exceeded.", RequestTooLarge),
+        (415, "unsupported_file_type", "File type not allowed.", UnsupportedMedia),
+        (404, "not_found", "Conversation Not Exists.", ConversationNotFound),
+        (404, "not_found", f"Conversation Not Exists.{SUFFIX}", ConversationNotFound),
+        (404, "not_found", "Workflow not found with id: 7", DifyAppError),
+        (400, "invalid_param", "Workflow not published", DifyAppError),
+        (400, "invalid_param", "Agent Chat App does not support blocking mode", DifyWrongMode),
+        (400, "bad_request", "Agent App only supports streaming response mode.", DifyWrongMode),
+        (400, "invalid_param", TOO_MANY, RateLimited),
+        (400, "invalid_param", "Run failed: boom", DifyRunFailed),
+        (400, "invalid_param", "queue listening stopped unexpectedly.", DifyRunFailed),
+        (400, "invalid_param", "query is required", InvalidInput),
+        (400, "invalid_param", "Invalid upload file", InvalidInput),
+        (400, "invalid_param", "File validation failed for file: a.exe", InvalidInput),
+        (400, "invalid_param", "Number of files exceeds the maximum limit 3", InvalidInput),
+        (400, "invalid_param", "Number of image files exceeds the maximum limit 3", InvalidInput),
+        (400, "invalid_param", "Arg user must be provided.", InvalidInput),
+        (400, "bad_request", "The browser (or proxy) sent a request", InvalidInput),
+        (400, "completion_request_error", "maximum context length is 8192 tokens", ContextLengthExceeded),
+        (400, "completion_request_error", "code: context_length_exceeded", ContextLengthExceeded),
+        (
+            400,
+            "invalid_param",
+            "Query or prefix prompt is too long, you can reduce the prefix prompt",
+            ContextLengthExceeded,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "_" in value else "",
+)
+def test_each_refusal_of_dify_has_its_row(
+    status: int, code: str, message: str, kind: type[GatewayError]
+) -> None:
+    assert type(from_response(status, code, message)) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        pytest.param(
+            400,
+            b'{"code":"invalid_param","message":"Missing required parameter","params":"query"}',
+            InvalidInput,
+            id="up to 1.7",
+        ),
+        pytest.param(
+            400,
+            b'{"errors":{"query":"Missing required parameter in the JSON body"},'
+            b'"message":"Input payload validation failed"}',
+            InvalidInput,
+            id="1.8 to 1.10",
+        ),
+        pytest.param(
+            400,
+            b'{"code":"invalid_param","message":"1 validation error for ChatRequestPayload\\nquery\\n  '
+            b"Field required [type=missing, input_value={'inputs': {'ssn': '078'}}, input_type=dict]\\n    "
+            b'For further information visit https://errors.pydantic.dev/2.11/v/missing","status":400}',
+            InvalidInput,
+            id="from 1.11 on",
+        ),
+    ],
+)
+def test_a_refused_body_names_the_field_and_not_its_value(
+    status: int, body: bytes, kind: type[GatewayError]
+) -> None:
+    error = error_from_response(status, body)
+
+    assert type(error) is kind
+    assert "query" in error.message
+    for echo in ("078", "input_value", "pydantic"):
+        assert echo not in error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        pytest.param(502, b"<html><h1>502 Bad Gateway</h1>nginx 10.0.0.7</html>", DifyError, id="HTML 502"),
+        pytest.param(404, b"<!doctype html><title>404</title>", DifyError, id="HTML 404"),
+        pytest.param(400, b"<html></html>", DifyError, id="HTML 400"),
+        pytest.param(413, b"<html>413 Request Entity Too Large</html>", RequestTooLarge, id="HTML 413"),
+        pytest.param(401, b"<html>login</html>", DifyAuthError, id="HTML 401"),
+        pytest.param(429, b"", RateLimited, id="empty 429"),
+        pytest.param(500, b"", DifyError, id="empty 500"),
+        pytest.param(504, b"upstream request timeout", DifyError, id="text"),
+        pytest.param(500, b"{}", DifyError, id="an empty object"),
+        pytest.param(500, b"[]", DifyError, id="an array"),
+        pytest.param(500, b"\xff\xfe", DifyError, id="not UTF-8"),
+        pytest.param(302, b"", DifyError, id="a redirect"),
+    ],
+)
+def test_an_answer_without_a_usable_body_is_judged_by_its_status(
+    status: int, body: bytes, kind: type[GatewayError]
+) -> None:
+    error = error_from_response(status, body)
+
+    assert type(error) is kind
+    assert error.message
+    assert "<" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ("name is required in input form", "inputs.name"),
+        ("age in input form must be a valid number", "inputs.age"),
+        ("(type 'select') lang in input form must be one of the following: ['en', 'de']", "inputs.lang"),
+        ("name in input form must be less than 48 characters", "inputs.name"),
+        ("user-name is required in input form", "inputs.user-name"),
+        ("姓名 is required in input form", "inputs.姓名"),
+    ],
+    ids=["missing", "number", "select", "too long", "hyphen", "Chinese"],
+)
+def test_a_refused_input_is_named(message: str, param: str) -> None:
+    refused = from_response(400, "invalid_param", message)
+    synthetic = error_from_failed_run(message, text_was_sent=False)
+
+    for error in (refused, synthetic):
+        assert type(error) is InvalidInput
+        assert (error.status, error.code, error.param) == (400, "invalid_input", param)
+        assert error.message == message
+
+
+@pytest.mark.parametrize(
+    ("event", "kind"),
+    [
+        (ErrorEvent(code="completion_request_error", status=400, message="[openai] Error"), DifyRunFailed),
+        (ErrorEvent(code="invalid_param", status=400, message="Run failed: boom"), DifyRunFailed),
+        (ErrorEvent(code="invalid_param", status=400, message="Expecting value: line 1"), DifyRunFailed),
+        (ErrorEvent(code="rate_limit_error", status=429, message="Slow down"), RateLimited),
+        (ErrorEvent(code="provider_not_initialize", status=400, message="No credentials"), DifyAppError),
+        (ErrorEvent(code="provider_quota_exceeded", status=400, message="Exhausted"), QuotaExceeded),
+        (ErrorEvent(code="model_currently_not_support", status=400, message="Not allowed"), DifyAppError),
+        (ErrorEvent(code="internal_server_error", status=500, message="Internal Server Error"), DifyError),
+        (ErrorEvent(code="unknown", status=500, message="Internal Server Error"), DifyError),
+        (ErrorEvent(code="invented_later", message="boom"), DifyRunFailed),
+        (
+            ErrorEvent(code="invalid_param", message="This model's maximum context length is 9"),
+            ContextLengthExceeded,
+        ),
+        (ErrorEvent(message="boom"), DifyRunFailed),
+        (ErrorEvent(), DifyRunFailed),
+    ],
+    ids=lambda value: str(value.code) if isinstance(value, ErrorEvent) else "",
+)
+def test_an_error_event_means_that_the_run_failed(event: ErrorEvent, kind: type[GatewayError]) -> None:
+    error = error_from_event(event)
+
+    assert type(error) is kind
+    assert error.message
+
+
+def test_a_failed_run_tells_the_nodes_own_words() -> None:
+    error = error_from_failed_run("[openai] Error: the model is overloaded", text_was_sent=False)
+
+    assert type(error) is DifyRunFailed
+    assert error.message == "[openai] Error: the model is overloaded"
+
+
+def test_a_run_that_failed_without_a_word_still_has_a_message() -> None:
+    assert error_from_failed_run(None, text_was_sent=False).message
+    assert error_from_failed_run("", text_was_sent=False).message
+
+
+def test_a_run_that_had_spoken_was_not_refused_for_its_inputs() -> None:
+    error = error_from_failed_run("name is required in input form", text_was_sent=True)
+
+    assert type(error) is DifyRunFailed
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_wrong_app_key_is_the_operators_fault_and_is_not_shown(status: int) -> None:
+    error = from_response(status, "unauthorized", "Access token app-Q7wErTy1UiOp2AsDfGh3JkLz is invalid")
+
+    assert error.status == 502
+    assert "app-" not in error.message
+
+
+def test_the_concurrency_limit_of_an_app_tells_neither_its_id_nor_a_400() -> None:
+    error = from_response(400, "invalid_param", TOO_MANY)
+
+    assert (error.status, error.type, error.code) == (429, "requests", "rate_limit_exceeded")
+    assert "5c1a3ad0" not in error.message
+
+
+def test_the_suffix_of_a_404_is_left_out() -> None:
+    assert from_response(404, "not_found", f"Conversation Not Exists{SUFFIX}").message == (
+        "Conversation Not Exists."
+    )
+
+
+def test_a_placeholder_that_dify_forgot_to_fill_is_not_shown() -> None:
+    error = from_response(413, "file_too_large", "File size exceeded. {message}")
+
+    assert type(error) is RequestTooLarge
+    assert "{message}" not in error.message
+
+
+PYDANTIC = (
+    "1 validation error for LLMResultChunk\nprompt_messages\n  Field required [type=missing, "
+    "input_value={'secret': 'Ann is 42'}, input_type=dict]\n    For further information visit "
+    "https://errors.pydantic.dev/2.11/v/missing"
+)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        error_from_event(ErrorEvent(code="invalid_param", status=400, message=PYDANTIC)),
+        error_from_event(ErrorEvent(code="invalid_param", status=400, message=f"Run failed: {PYDANTIC}")),
+        error_from_failed_run(PYDANTIC, text_was_sent=False),
+        from_response(400, "invalid_param", PYDANTIC),
+        from_response(500, "internal_server_error", PYDANTIC),
+    ],
+    ids=["event", "event of a chatflow", "failed run", "400", "500"],
+)
+def test_a_validators_text_never_echoes_what_it_validated(error: GatewayError) -> None:
+    assert "Ann is 42" not in error.message
+    assert "pydantic.dev" not in error.message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(
+            '{"args": {"description": "x"}, "error_type": "E", "message": "[models] boom"}', id="spaced"
+        ),
+        pytest.param('{"args":{"description":"x"},"error_type":"E","message":"[models] boom"}', id="compact"),
+        pytest.param(
+            'req_id: 15d39b5791 PluginInvokeError: {"args": {}, "message": "[models] boom"}',
+            id="with a request id",
+        ),
+        pytest.param(
+            'PluginInvokeError: {"args":{},"error_type":"E","message":"[models] boom"}', id="with its class"
+        ),
+        pytest.param(
+            "Run failed: req_id: 15d39b5791 PluginInvokeError: "
+            '{"args": {}, "error_type": "E", "message": "[models] boom"}',
+            id="in a failed chatflow",
+        ),
+        pytest.param(
+            'Run failed: [xinference] Error: PluginInvokeError: {"args":{"description":"x"},'
+            '"error_type":"E","message":"[models] boom"}',
+            id="in a provider's error in a failed chatflow",
+        ),
+    ],
+)
+def test_a_plugins_failure_is_told_in_the_providers_words(message: str) -> None:
+    cleaned = clean(message)
+
+    assert cleaned.endswith("[models] boom")
+    assert "args" not in cleaned
+
+
+@pytest.mark.parametrize(
+    ("message", "secrets"),
+    [
+        pytest.param("see https://api.internal.example/v1?key=abc now", ["internal", "abc"], id="URL"),
+        pytest.param("redis://:pw@cache:6379/0 refused", ["pw", "cache"], id="URL with a password"),
+        pytest.param("Pool(host='llm.internal', port=443): refused", ["llm.internal"], id="host="),
+        pytest.param("connect to 10.1.2.3:8080 failed", ["10.1.2.3"], id="IPv4"),
+        pytest.param("connect to [fd00::12]:8080 failed", ["fd00::12"], id="IPv6"),
+        pytest.param("connect to llm.internal.example:8080 failed", ["llm.internal"], id="host and port"),
+        pytest.param("connect to plugin_daemon:5002 failed", ["plugin_daemon"], id="container and port"),
+        pytest.param("Cannot connect to host ollama:11434 ssl:default", ["ollama"], id="aiohttp's host"),
+        pytest.param(
+            "Failed to resolve 'llm.corp.example' (Name unknown)", ["llm.corp"], id="resolver's host"
+        ),
+        pytest.param("Incorrect API key provided: sk-proj-abc123XYZ789.", ["abc123"], id="OpenAI's key"),
+        pytest.param("Incorrect API key provided: sk-ab****************yz.", ["yz"], id="a masked key"),
+        pytest.param("token app-Q7wErTy1UiOp2AsDfGh3JkLz", ["Q7wErTy1"], id="Dify's key"),
+        pytest.param("Authorization: Bearer abcdefgh12345678", ["abcdefgh"], id="bearer token"),
+        pytest.param("key AIzaSyD4x8kq1Zb2Yc3Xd4We5Vf6Ug7Th8Si9Rj refused", ["AIzaSy"], id="Google's key"),
+        pytest.param("key gsk_A1b2C3d4E5f6G7h8I9j0K1l2 refused", ["A1b2C3"], id="Groq's key"),
+        pytest.param("key hf_AbCdEfGhIjKlMnOpQrStUvWxYz refused", ["AbCdEf"], id="Hugging Face's key"),
+        pytest.param(
+            'Traceback (most recent call last):\n  File "/app/api/x.py", line 3, in run\nValueError: boom',
+            ["Traceback", "/app/api"],
+            id="stack",
+        ),
+        pytest.param(
+            'Traceback (most recent call last):\n  File "/app/api/x.py", line 3, in run\n    go()',
+            ["/app/api"],
+            id="a stack that was cut",
+        ),
+        pytest.param(
+            'boom\nTraceback (most recent call last):\n  File "/app/api/x.py", line 3\nValueError: bam',
+            ["Traceback", "/app/api"],
+            id="a stack after words",
+        ),
+    ],
+)
+def test_a_message_shows_no_url_host_key_or_stack(message: str, secrets: list[str]) -> None:
+    cleaned = clean(message)
+
+    for secret in secrets:
+        assert secret not in cleaned
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[openai] Error: the model `gpt-4o` is overloaded",
+        "Node LLM-2 failed after 3.5 seconds at 12:30",
+        "the app-specific setting of this key-exchange is wrong",
+        "version 1.12.1 of the plugin is too old",
+        "模型超时",
+    ],
+)
+def test_ordinary_words_stay(message: str) -> None:
+    assert clean(message) == message
+
+
+@pytest.mark.parametrize(
+    ("message", "cleaned"),
+    [
+        pytest.param("a\n\n  b\t c ", "a b c", id="white space"),
+        pytest.param("", "no reason was given", id="empty"),
+        pytest.param(" \n ", "no reason was given", id="blank"),
+        pytest.param("ValueError: boom\n", "ValueError: boom", id="one line"),
+    ],
+)
+def test_a_message_is_one_line(message: str, cleaned: str) -> None:
+    assert clean(message) == cleaned
+
+
+def test_a_message_has_a_bounded_length() -> None:
+    assert clean("x" * 500) == "x" * 500
+    assert len(clean("x" * 501)) == MAX_MESSAGE_CHARS == 500
+    assert clean("x" * 501).endswith("x…")
