@@ -42,6 +42,7 @@ def create_app(
     observe_requests(app)
     install_cors(app, settings, keys)
     register_error_handlers(app)
+    app.extensions["opendify"] = gateway
     app.register_blueprint(v1_blueprint(gateway, keys))
     app.register_blueprint(ops_blueprint())
     # Flask's own way to put a middleware in front of an app.

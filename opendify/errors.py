@@ -154,6 +154,14 @@ class QuotaExceeded(GatewayError):
     should_retry = False
 
 
+class ClientLeft(GatewayError):
+    """Nobody waits for the answer any more; this status is only seen in the log."""
+
+    status = 499
+    type = "invalid_request_error"
+    code = "client_closed_request"
+
+
 class DifyError(GatewayError):
     """Dify failed. It may have begun work, so that a retry could pay twice."""
 

@@ -4,14 +4,14 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opendify.conversations.identity import ClientContext, dify_user
 from opendify.conversations.plan import plan_run
 from opendify.dify.client import DifyClient
 from opendify.dify.discovery import Discovery
 from opendify.errors import InvalidRequest, ModelNotFound
-from opendify.records import AppProfile, Caller, Clock
+from opendify.records import AppProfile, Caller, ClientGone, Clock
 from opendify.runs import ReplyStream, Run
 from opendify.settings import DifyApp, Settings
 from opendify.translate.dify_reply import reply_reader
@@ -37,10 +37,11 @@ class WholeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """For whom a run is: the holder of a key, and the user that the request names."""
+    """For whom a run is: the holder of a key, the user that the request names, and whether they wait."""
 
     caller: Caller
     context: ClientContext
+    is_gone: ClientGone = field(default=lambda: False)
 
 
 class Gateway:
@@ -148,7 +149,14 @@ class Gateway:
         pipeline = ReplyPipeline(
             reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
         )
-        return Run(self._client.open_run(app, dify_request), pipeline)
+        events = self._client.open_run(app, dify_request)
+        return Run(
+            events,
+            pipeline,
+            client_gone=person.is_gone,
+            clock=self._clock,
+            on_app_error=lambda: self._discovery.forget(app),
+        )
 
     def _find_app(self, model: str) -> DifyApp:
         if not model:

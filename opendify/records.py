@@ -18,6 +18,10 @@ class Headers(Protocol):
         ...
 
 
+ClientGone = Callable[[], bool]
+"""Whether the client has closed its connection."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who holds one of our keys; `id` survives a rotation of the key."""

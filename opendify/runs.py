@@ -1,17 +1,19 @@
 """One run of an app: Dify's events and their translation, opened and closed together."""
 
 import logging
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 
 from opendify.dify.events import EventStream
-from opendify.errors import GatewayError, InternalError
-from opendify.records import Clock
+from opendify.errors import ClientLeft, DifyAppError, GatewayError, InternalError
+from opendify.records import ClientGone, Clock
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.reply_writer import ReplyWriter
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.wire.sse import KEEP_ALIVE
 
-_TICK_SECONDS = 5.0
+# A slot is to be free within half a second of its client's leaving.
+_WATCH_SECONDS = 0.2
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +21,22 @@ logger = logging.getLogger(__name__)
 class Run:
     """What Dify says to one turn; to be closed."""
 
-    def __init__(self, events: EventStream, pipeline: ReplyPipeline) -> None:
+    def __init__(
+        self,
+        events: EventStream,
+        pipeline: ReplyPipeline,
+        *,
+        client_gone: ClientGone = lambda: False,
+        clock: Clock = time.monotonic,
+        on_app_error: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_app_error` learns that the app is not what it was taken for."""
         self._events = events
         self._pipeline = pipeline
+        self._client_gone = client_gone
+        self._clock = clock
+        self._watched_at = clock()
+        self._on_app_error = on_app_error
         self._failed_at_dify = False
 
     @property
@@ -30,12 +45,18 @@ class Run:
         return self._pipeline.ended
 
     def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
-        """What the next read holds; nothing after that much silence.
+        """What the next read holds; nothing after that much silence, or a shorter one.
 
         Raises:
             GatewayError: The run failed; what was said before it was given first.
+            ClientLeft: Nobody waits for the answer any more.
         """
-        events = self._events.read(timeout_seconds)
+        self._watch_client()
+        try:
+            events = self._events.read(min(timeout_seconds, _WATCH_SECONDS))
+        except DifyAppError:
+            self._on_app_error()
+            raise
         try:
             yield from self._pipeline.close() if events is None else self._pipeline.feed(events)
         except GatewayError:
@@ -45,7 +66,14 @@ class Run:
     def replies(self) -> Iterator[ReplyEvent]:
         """All of it, for answers that are not streamed."""
         while not self.ended:
-            yield from self.read(_TICK_SECONDS)
+            yield from self.read(_WATCH_SECONDS)
+
+    def _watch_client(self) -> None:
+        now = self._clock()
+        if now >= self._watched_at + _WATCH_SECONDS:
+            self._watched_at = now
+            if self._client_gone():
+                raise ClientLeft("The client closed the connection before the answer was whole")
 
     def close(self) -> None:
         """Let go of the run; one that still goes on is stopped at Dify."""
@@ -69,6 +97,7 @@ class ReplyStream:
         clock: Clock,
     ) -> None:
         self.started: ReplyStarted | None = None
+        self.failure: GatewayError | None = None
         self._run = run
         self._writer = writer
         self._keepalive_seconds = keepalive_seconds
@@ -108,6 +137,7 @@ class ReplyStream:
         return b"".join(pieces) or self._sign_of_life()
 
     def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
+        self.failure = error
         if self._written_at is None and not self._writer.has_text:
             return error
         return _BrokenOff(b"".join(pieces) + self._writer.fail(error))

@@ -1,11 +1,11 @@
 """A request's key → the `Caller` who holds it."""
 
+import contextlib
 import hashlib
 import ipaddress
 import os
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from opendify.settings import Settings
 
 _BEARER = re.compile(r"\s*bearer\s+(?P<key>.*\S)\s*", re.IGNORECASE)
 _FIRST_KEY_FILE = "api-key"
-_FILE_WAIT_SECONDS = 0.05
-_ANONYMOUS = Caller("anonymous")
+# No name in `API_KEYS` can begin like this, so that nobody else is taken for one of these callers.
+_ANONYMOUS = Caller("#anonymous")
+_ADMIN = Caller("#admin")
+_FIRST = Caller("#first-key")
 
 
 class KeyRing:
@@ -33,21 +35,25 @@ class KeyRing:
     @property
     def is_open(self) -> bool:
         """Whether any key is accepted: when asked for, or in development on loopback without keys."""
-        settings = self._settings
-        in_development = settings.environment == "development" and is_loopback(settings.server_host)
-        return settings.auth_mode == "open" or (in_development and not settings.api_keys)
+        return self._settings.auth_mode == "open" or self._is_open_on_loopback
 
-    def authenticate(self, headers: Headers) -> Caller:
-        """The holder of the presented key.
+    def is_open_to(self, address: str | None) -> bool:
+        """Whether a client at `address` needs no key; loopback means bound to it and called from it."""
+        if self._settings.auth_mode == "open":
+            return True
+        return self._is_open_on_loopback and is_loopback(address or "")
+
+    def authenticate(self, headers: Headers, address: str | None = None) -> Caller:
+        """The holder of the key that a client at `address` presents.
 
         Raises:
             Unauthorized: No key, or one that is not ours; the message never repeats it whole.
             PermissionDenied: Open mode was reached from a web page.
         """
         key = presented_key(headers)
-        if self.is_open:
+        if self.is_open_to(address):
             self._refuse_web_pages(headers)
-            return Caller(f"open-{_digest(key)[:12]}") if key else _ANONYMOUS
+            return Caller(f"#{_digest(key)[:12]}") if key else _ANONYMOUS
         if not key:
             raise Unauthorized(
                 "You didn't provide an API key. Send it as 'Authorization: Bearer YOUR_KEY' "
@@ -67,14 +73,20 @@ class KeyRing:
         ensure_secret(path)
         return path
 
+    @property
+    def _is_open_on_loopback(self) -> bool:
+        settings = self._settings
+        in_development = settings.environment == "development" and is_loopback(settings.server_host)
+        return in_development and not settings.api_keys
+
     @cached_property
     def _callers(self) -> Mapping[str, Caller]:
         callers = {_digest(each.key): Caller(each.id) for each in self._settings.api_keys}
         if self._settings.admin_api_key:
-            callers.setdefault(_digest(self._settings.admin_api_key), Caller("admin"))
+            callers.setdefault(_digest(self._settings.admin_api_key), _ADMIN)
         first_key_file = self.first_key_file()
         if first_key_file:
-            callers[_digest(ensure_secret(first_key_file))] = Caller("first-key")
+            callers[_digest(ensure_secret(first_key_file))] = _FIRST
         return callers
 
     def _refuse_web_pages(self, headers: Headers) -> None:
@@ -82,12 +94,11 @@ class KeyRing:
         settings = self._settings
         origin = headers.get("Origin")
         allowed = settings.cors_origins or ()
-        foreign = origin is not None and origin not in allowed and "*" not in allowed
-        if (foreign and not _is_own_origin(origin or "", headers)) or (
-            headers.get("Sec-Fetch-Site") == "cross-site" and not allowed
-        ):
+        is_listed = "*" in allowed or origin in allowed
+        is_foreign = origin is not None and not _is_own_origin(origin, headers)
+        if (is_foreign or headers.get("Sec-Fetch-Site") == "cross-site") and not is_listed:
             raise PermissionDenied("Web pages may not call this service in open mode; see CORS_ORIGINS.")
-        host = _host_name(headers.get("Host") or "")
+        host = _host_name((headers.get("Host") or "").lower())
         if is_loopback(settings.server_host) and not is_loopback(host) and host not in settings.allowed_hosts:
             raise PermissionDenied(f"The host {host[:100]!r} is not served in open mode; see ALLOWED_HOSTS.")
 
@@ -107,22 +118,29 @@ def ensure_secret(path: Path) -> str:
         OSError: The folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_secret(path)
-    with os.fdopen(descriptor, "w") as file:
-        secret = f"sk-{secrets.token_urlsafe(32)}"
-        file.write(f"{secret}\n")
+    while not (secret := _read_secret(path)):
+        _write_secret(path)
     return secret
 
 
 def _read_secret(path: Path) -> str:
-    secret = path.read_text().strip()
-    if not secret:  # Another process has made the file and is about to write it.
-        time.sleep(_FILE_WAIT_SECONDS)
+    try:
         secret = path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    if not secret:
+        path.unlink(missing_ok=True)  # Left by a crash, or emptied to get a new one.
     return secret
+
+
+def _write_secret(path: Path) -> None:
+    """Write a new secret, unless another process was first; nobody ever sees half of one."""
+    draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"sk-{secrets.token_urlsafe(32)}\n")
+    with contextlib.suppress(FileExistsError):
+        path.hardlink_to(draft)
+    draft.unlink()
 
 
 def is_loopback(host: str) -> bool:

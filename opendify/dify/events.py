@@ -191,12 +191,13 @@ class EventStream:
         is_over, self._failure = whole, None
         first_event_at = self._began_at + self._limits.first_event_seconds
         until = self._clock() + _DRAIN_SECONDS if whole else first_event_at
-        while not (self._at_end or self._connection_broke) and self._clock() < until:
+        while not (self._at_end or self._connection_broke):
             if self._task_id and not is_over:
                 is_over, until = True, self._clock() + _DRAIN_SECONDS
                 self._stop(self._task_id)
+            if self._clock() >= until:
+                self._pump.abort()
+                return
             events = self._receive(_WIND_DOWN_TICK_SECONDS)
             if not is_over and any(isinstance(event, _ENDS) for event in events):
                 is_over, until = True, self._clock() + _DRAIN_SECONDS
-        if not self._at_end:
-            self._pump.abort()

@@ -1,11 +1,12 @@
 """Reading bodies and writing answers: what all routes share."""
 
 import logging
+import re
 from collections.abc import Mapping
 from itertools import chain
 
 import flask
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from opendify.errors import (
     GatewayError,
@@ -21,12 +22,19 @@ from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json
 
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+
 logger = logging.getLogger(__name__)
 
 
 def parse(shape: type[RequestT]) -> RequestT:
     """The request's body, whatever its `Content-Type` says: curl's default is a form's."""
-    return parse_request(shape, flask.request.get_data(cache=False))
+    request = flask.request
+    body = request.get_data(cache=False)
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise RequestEntityTooLarge  # werkzeug stops reading there, and does not say so.
+    return parse_request(shape, body)
 
 
 def json_response(
@@ -47,7 +55,14 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     response = flask.Response(chain((first,), frames), content_type="text/event-stream; charset=utf-8")
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
     response.headers.update(dify_headers(stream.started))
-    response.call_on_close(frames.close)
+    log_fields = flask.g.log_fields
+
+    def close() -> None:
+        frames.close()
+        if stream.failure:
+            log_fields["error"] = stream.failure.code
+
+    response.call_on_close(close)
     return response
 
 
@@ -57,7 +72,7 @@ def dify_headers(started: ReplyStarted | None) -> Mapping[str, str]:
         "X-Dify-Conversation-Id": started and started.conversation_id,
         "X-Dify-Message-Id": started and started.message_id,
     }
-    return {name: value for name, value in ids.items() if value}
+    return {name: value for name, value in ids.items() if value and _HEADER_VALUE.fullmatch(value)}
 
 
 def register_error_handlers(app: flask.Flask) -> None:
@@ -68,7 +83,7 @@ def register_error_handlers(app: flask.Flask) -> None:
 
 
 def _answer_gateway_error(error: GatewayError) -> flask.Response:
-    flask.g.log_fields = {**flask.g.get("log_fields", {}), "error": error.code}
+    flask.g.log_fields["error"] = error.code
     return json_response(error.to_body(), error.status, error.headers())
 
 

@@ -8,9 +8,11 @@ from flask.typing import ResponseReturnValue
 from opendify.access.keys import KeyRing, presented_key
 from opendify.conversations.identity import read_client_context
 from opendify.gateway import Gateway, Person, WholeAnswer
+from opendify.records import Caller
 from opendify.routes.answers import dify_headers, event_stream, json_response, parse
 from opendify.routes.paths import DEPLOYMENT
-from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
+from opendify.serving.client_watch import client_watch
+from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters, UserObject
 from opendify.wire.openai_completions import CompletionRequest
 
 _RequestT = TypeVar("_RequestT", bound=SamplingParameters)
@@ -22,38 +24,43 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing) -> flask.Blueprint:
 
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
-        caller = keys.authenticate(flask.request.headers)
+        caller = keys.authenticate(flask.request.headers, flask.request.remote_addr)
         body = _with_deployment(parse(ChatCompletionRequest))
-        context = read_client_context(
-            flask.request.headers, body.user.id if body.user else None, body.safety_identifier
-        )
+        person = _person(caller, body.user, body.safety_identifier)
         if body.stream:
-            return event_stream(gateway.stream_chat_completion(body, Person(caller, context)))
-        return _whole(gateway.create_chat_completion(body, Person(caller, context)))
+            return event_stream(gateway.stream_chat_completion(body, person))
+        return _whole(gateway.create_chat_completion(body, person))
 
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
-        caller = keys.authenticate(flask.request.headers)
+        caller = keys.authenticate(flask.request.headers, flask.request.remote_addr)
         body = _with_deployment(parse(CompletionRequest))
-        context = read_client_context(flask.request.headers, body.user.id if body.user else None)
+        person = _person(caller, body.user, None)
         if body.stream:
-            return event_stream(gateway.stream_completion(body, Person(caller, context)))
-        return _whole(gateway.create_completion(body, Person(caller, context)))
+            return event_stream(gateway.stream_completion(body, person))
+        return _whole(gateway.create_completion(body, person))
 
     @blueprint.get("/models")
     def list_models() -> ResponseReturnValue:
         # Without a key it stays the health probe of compose files, and tells a stranger nothing.
-        if not keys.is_open and not presented_key(flask.request.headers):
+        request = flask.request
+        if not keys.is_open_to(request.remote_addr) and not presented_key(request.headers):
             return json_response({"object": "list", "data": []})
-        keys.authenticate(flask.request.headers)
+        keys.authenticate(flask.request.headers, flask.request.remote_addr)
         return json_response({"object": "list", "data": gateway.list_models()})
 
     @blueprint.get("/models/<path:model>")
     def get_model(model: str) -> ResponseReturnValue:
-        keys.authenticate(flask.request.headers)
+        keys.authenticate(flask.request.headers, flask.request.remote_addr)
         return json_response(gateway.get_model(model))
 
     return blueprint
+
+
+def _person(caller: Caller, user: UserObject | None, safety_identifier: str | None) -> Person:
+    request = flask.request
+    context = read_client_context(request.headers, user.id if user else None, safety_identifier)
+    return Person(caller, context, client_watch(request.environ))
 
 
 def _with_deployment(body: _RequestT) -> _RequestT:

@@ -18,6 +18,7 @@ def observe_requests(app: flask.Flask) -> None:
 def _begin() -> None:
     flask.g.request_id = f"req_{secrets.token_hex(12)}"
     flask.g.began_at = time.monotonic()
+    flask.g.log_fields = {}
 
 
 def _finish(response: flask.Response) -> flask.Response:
@@ -27,13 +28,13 @@ def _finish(response: flask.Response) -> flask.Response:
         "method": flask.request.method,
         "path": flask.request.path,
         "status": response.status_code,
-        **flask.g.get("log_fields", {}),
     }
-    began_at = flask.g.began_at
+    began_at, more_fields = flask.g.began_at, flask.g.log_fields
     fields["first_byte_seconds"] = time.monotonic() - began_at
 
     def log() -> None:
-        logger.info("request ended", extra={**fields, "seconds": time.monotonic() - began_at})
+        seconds = time.monotonic() - began_at
+        logger.info("request ended", extra={**fields, **more_fields, "seconds": seconds})
 
     response.call_on_close(log)
     return response

@@ -34,7 +34,7 @@ class StopCutter:
                 yield from self._end() if cut else ()
             case ReplyEnded():
                 yield from self._release(at_end=True)
-                yield from () if self._ended else (event,)
+                yield from self._unless_ended(event)
             case _:
                 yield event
 
@@ -49,6 +49,10 @@ class StopCutter:
             return
         ready, self._held = self._held[:safe], self._held[safe:]
         yield from _delta(ready)
+
+    def _unless_ended(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
+        if not self._ended:
+            yield event
 
     def _end(self) -> Iterator[ReplyEvent]:
         self._ended = True

@@ -1,0 +1,28 @@
+"""Whether the client is still there: a worker learns it from no one while Dify is silent."""
+
+import select
+import socket
+from collections.abc import Callable, Mapping
+
+# A client that closed, or shut its sending side down; SDKs and proxies do neither while they wait.
+_GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+# Gunicorn hands its socket out under this name, werkzeug under the other.
+_SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+
+
+def client_watch(environ: Mapping[str, object]) -> Callable[[], bool]:
+    """A question to ask while waiting; always answered with no where the server shows no socket."""
+    sockets = (environ.get(key) for key in _SOCKET_KEYS)
+    connection = next((each for each in sockets if isinstance(each, socket.socket)), None)
+    if connection is None:
+        return lambda: False
+
+    def is_gone() -> bool:
+        try:
+            poll = select.poll()
+            poll.register(connection, _GONE)
+            return bool(poll.poll(0))
+        except (OSError, ValueError):
+            return True  # Closed on our side.
+
+    return is_gone

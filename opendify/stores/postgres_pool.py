@@ -1,0 +1,131 @@
+"""Connections to PostgreSQL: a few a process, opened late, given up on soon."""
+
+import os
+import select
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Final, LiteralString, TypeVar
+
+import psycopg
+from psycopg.abc import PQGen
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import ConnectionPool
+
+from opendify.stores.base import StoreUnavailable
+from opendify.stores.migrations.postgres import migrate
+
+_MAX_CONNECTIONS: Final = 8
+_TIMEOUT_SECONDS: Final = 1.0
+_SLOW_TIMEOUT_SECONDS: Final = 60.0
+
+_Result = TypeVar("_Result")
+Row = tuple[object, ...]
+
+
+class ImpatientConnection(psycopg.Connection[Row]):
+    """Gives up on a server that keeps its sockets open and does not answer."""
+
+    timeout_seconds: float = _TIMEOUT_SECONDS
+
+    def wait(self, gen: PQGen[_Result], interval: float = 0.1, timeout: float | None = None) -> _Result:
+        return super().wait(gen, interval, self.timeout_seconds if timeout is None else timeout)
+
+
+class PostgresPool:
+    """This process's connections; the first use migrates the database.
+
+    Raises:
+        ValueError: `url` is none that PostgreSQL's client understands.
+    """
+
+    def __init__(self, url: str, steps: Sequence[Sequence[LiteralString]]) -> None:
+        try:
+            conninfo_to_dict(url)
+        except psycopg.Error:
+            raise ValueError("a PostgreSQL URL is postgresql://USER:PASSWORD@HOST:5432/DATABASE") from None
+        self._url = url
+        self._steps = steps
+        self._by_process: dict[int, _OfProcess] = {}
+
+    @contextmanager
+    def connection(self, *, slow: bool = False) -> Iterator[ImpatientConnection]:
+        """A connection in autocommit mode; `slow` is for what reads the whole table."""
+        try:
+            with self._mine().connection(self._steps) as connection:
+                connection.timeout_seconds = _SLOW_TIMEOUT_SECONDS if slow else _TIMEOUT_SECONDS
+                yield connection
+        except psycopg.Error as error:
+            raise StoreUnavailable(f"PostgreSQL: {error}") from error
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        mine = self._by_process.pop(os.getpid(), None)
+        if mine is not None:
+            mine.close()
+
+    def _mine(self) -> "_OfProcess":
+        # A pool does not survive a fork; the parent's is left alone.
+        pid = os.getpid()
+        return self._by_process.get(pid) or self._by_process.setdefault(pid, _OfProcess(self._url))
+
+
+class _OfProcess:
+    def __init__(self, url: str) -> None:
+        self._lock = Lock()
+        self._is_migrated = False
+        self._is_open = False
+        self._pool = ConnectionPool(
+            url,
+            connection_class=ImpatientConnection,
+            # Behind PgBouncer, the next statement may reach a server that has not prepared it.
+            kwargs={"autocommit": True, "connect_timeout": 2, "prepare_threshold": None},
+            min_size=0,
+            max_size=_MAX_CONNECTIONS,
+            num_workers=2,
+            timeout=_TIMEOUT_SECONDS,
+            # Every call tries anew; a schedule of its own would make recovery late.
+            reconnect_timeout=0,
+            check=_refuse_if_closed,
+            open=False,
+            name="conversations",
+        )
+
+    @contextmanager
+    def connection(self, steps: Sequence[Sequence[LiteralString]]) -> Iterator[ImpatientConnection]:
+        with self._lock:
+            if not self._is_open:
+                self._pool.open()
+                self._is_open = True
+        with self._pool.connection() as connection:
+            try:
+                self._migrate_once(connection, steps)
+                yield connection
+            except psycopg.errors.UndefinedTable:
+                # Somebody dropped or restored the database; the next use looks again.
+                self._is_migrated = False
+                raise
+            except psycopg.OperationalError:
+                # It may be in the middle of a statement.
+                connection.close()
+                raise
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _migrate_once(
+        self, connection: ImpatientConnection, steps: Sequence[Sequence[LiteralString]]
+    ) -> None:
+        if self._is_migrated:
+            return
+        connection.timeout_seconds = _SLOW_TIMEOUT_SECONDS
+        migrate(connection, steps)
+        self._is_migrated = True
+
+
+def _refuse_if_closed(connection: ImpatientConnection) -> None:
+    """Notice without a round trip that the server has hung up: an idle socket is silent."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise psycopg.OperationalError("the server closed the connection")

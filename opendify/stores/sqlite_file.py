@@ -1,0 +1,181 @@
+"""A process's way into one SQLite file: opened late, locked, never taken across a fork."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Final
+from weakref import WeakSet
+
+from opendify.stores.base import StoreUnavailable
+from opendify.stores.migrations.sqlite import STEPS, migrate
+
+BUSY_TIMEOUT_SECONDS: Final = 10.0
+_LOOK_AGAIN_SECONDS: Final = 1.0
+
+
+class SQLiteFile:
+    """One connection of this process, behind a lock, opened when it is first needed.
+
+    After an error the connection is closed and the next use opens another, so that
+    a full disk, a replaced file or a repaired one needs no restart. `steps` is the
+    schema.
+    """
+
+    def __init__(self, path: Path, steps: Sequence[Sequence[str]] = STEPS) -> None:
+        self.path = path
+        self._steps = steps
+        self._lock = Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._look_again_at = 0.0
+        _files.add(self)
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for statements that only read."""
+        with self._lock:
+            try:
+                yield self._opened()
+            except (sqlite3.Error, OSError) as error:
+                raise self._failed(error) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The connection, in a transaction that holds the file's write lock from its start."""
+        with self._lock:
+            try:
+                connection = self._opened()
+                # A transaction that reads first and then writes can fail as busy without waiting.
+                connection.execute("BEGIN IMMEDIATE")
+                yield connection
+                connection.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                raise self._failed(error) from error
+            except BaseException:
+                self._drop()
+                raise
+
+    @contextmanager
+    def aside(self) -> Iterator[sqlite3.Connection]:
+        """A connection of its own, for what takes long and must not hold up the chats."""
+        with self.reading():
+            pass
+        try:
+            with closing(_connect(self.path)) as connection:
+                yield connection
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"{self.path}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            self._drop()
+
+    def before_fork(self) -> None:
+        """Close the connection, and let no thread open another until the fork is over.
+
+        SQLite keeps its file locks by process: a child that inherits a connection
+        believes in locks that it does not hold.
+
+        Source: https://www.sqlite.org/howtocorrupt.html, section 2.6
+        """
+        self._lock.acquire()
+        self._drop()
+
+    def after_fork(self) -> None:
+        """Let parent and child open their own."""
+        self._lock.release()
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._connection is not None and self._was_replaced():
+            self._drop()
+        if self._connection is None:
+            self._connection = self._open()
+            self._identity = _identity(self.path)
+        return self._connection
+
+    def _was_replaced(self) -> bool:
+        """Whether somebody put another file, a backup perhaps, in this one's place."""
+        now = time.monotonic()
+        if now < self._look_again_at:
+            return False
+        self._look_again_at = now + _LOOK_AGAIN_SECONDS
+        return _identity(self.path) != self._identity
+
+    def _open(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # The `-wal` and `-shm` files take over the mode of the file.
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        connection = _connect(self.path)
+        try:
+            _use_wal(connection)
+            migrate(connection, self.path, self._steps)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _failed(self, error: Exception) -> StoreUnavailable:
+        self._drop()
+        return StoreUnavailable(f"{self.path}: {error}")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    # After a power cut the last turns may be missing, never damaged: they would be replayed.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switch a new file to WAL; the switch does not wait for other processes by itself."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            # Without this, which only an empty file takes, `optimize` could not give back space.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+_files: WeakSet[SQLiteFile] = WeakSet()
+_held_for_fork: list[SQLiteFile] = []
+
+
+def _before_fork() -> None:
+    for file in list(_files):
+        file.before_fork()
+        _held_for_fork.append(file)
+
+
+def _after_fork() -> None:
+    while _held_for_fork:
+        _held_for_fork.pop().after_fork()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
