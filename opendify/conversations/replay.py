@@ -17,6 +17,7 @@ _SYSTEM_INPUTS = ("system", "system_prompt", "instructions")
 _HISTORY_INPUTS = ("history", "messages", "chat_history")
 _SPEAKERS: dict[HistoryRole, str] = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
 _OMITTED = "[Earlier messages are left out.]"
+_BETWEEN = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def first_turn_text(
         if not text:
             continue
         input_name = _input_for(placement, profile.find_input(*usual_names))
+        if input_name in app.locked_inputs:
+            continue  # The operator has said what stands there.
         if input_name:
             inputs.setdefault(input_name, text)
         elif placement == "query" or (placement == "auto" and keeps_memory):
@@ -67,17 +70,17 @@ def _input_for(placement: Placement, declared: InputField | None) -> str | None:
 
 
 def history_text(history: Sequence[HistoryMessage], max_chars: int) -> str:
-    """The messages as lines of a dialogue; the oldest are left out when the budget is short."""
-    lines: list[str] = []
-    left = max_chars
-    for message in reversed(history):
-        line = _line(message)
-        if len(line) > left:
-            lines.append(_OMITTED)
-            break
-        left -= len(line)
-        lines.append(line)
-    return "\n\n".join(reversed(lines))
+    """The messages as a dialogue of at most `max_chars`; the oldest are left out when that is short."""
+    lines = [_line(message) for message in history]
+    size = sum(len(line) + len(_BETWEEN) for line in lines) - len(_BETWEEN)
+    if size <= max_chars:
+        return _BETWEEN.join(lines)
+    size += len(_OMITTED) + len(_BETWEEN)
+    oldest = 0
+    while oldest < len(lines) and size > max_chars:
+        size -= len(lines[oldest]) + len(_BETWEEN)
+        oldest += 1
+    return _BETWEEN.join([_OMITTED, *lines[oldest:]]) if size <= max_chars else _OMITTED[:max_chars]
 
 
 def _line(message: HistoryMessage) -> str:

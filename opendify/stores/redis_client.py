@@ -72,7 +72,7 @@ def connect(address: RedisAddress) -> Client:
         )
         return redis.Redis.from_pool(pool)
     options |= {"ssl": address.uses_tls, **address.tls_options}
-    credentials = {"username": address.username, "password": address.password}
+    credentials: dict[str, Any] = {"username": address.username, "password": address.password}
     # redis-py has no annotations on these.
     if address.kind == "cluster":
         nodes = [ClusterNode(*host) for host in address.hosts]  # type: ignore[no-untyped-call]

@@ -1,14 +1,12 @@
 """What of another program's error message a client may read: its words, no stack, host, key or data."""
 
+import json
 import re
 
 MAX_MESSAGE_CHARS = 500
 
 _STACK = "Traceback (most recent call last):"
-# A plugin's failure wraps the provider's own words: `…PluginInvokeError: {"args": {…}, …, "message": "…"}`.
-_PLUGIN_FAILURE = re.compile(
-    r'(?:req_id: \w+ )?(?:\w*Error: )*\{"args": ?\{.*"message": ?"(?P<words>.*)"\}\s*$', re.S
-)
+_PLUGIN_FAILURE = re.compile(r'(?:req_id: \w+ )?(?:\w*Error: )*(?P<object>\{"args":)')
 _VALIDATION_FAULT = re.compile(r"^(?P<field>\S+)\n  (?P<fault>.*?)(?: \[type=.*)?$", re.M)
 
 _HOST = r"[A-Za-z][\w-]*(?:\.[\w-]+)+"
@@ -32,7 +30,7 @@ _REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def clean(message: str) -> str:
     """One line of at most `MAX_MESSAGE_CHARS` that names the fault and gives nothing away."""
-    message = _without_validated_data(_without_stack(_PLUGIN_FAILURE.sub(_own_words, message)))
+    message = _without_validated_data(_without_stack(_in_the_provider_s_words(message)))
     for pattern, replacement in _REDACTIONS:
         message = pattern.sub(replacement, message)
     message = message.strip()
@@ -41,8 +39,17 @@ def clean(message: str) -> str:
     return message or "no reason was given"
 
 
-def _own_words(wrapped: re.Match[str]) -> str:
-    return wrapped["words"]
+def _in_the_provider_s_words(message: str) -> str:
+    """A plugin's failure wraps them: `…PluginInvokeError: {"args": {…}, …, "message": "…"}`."""
+    wrapper = _PLUGIN_FAILURE.search(message)
+    if not wrapper:
+        return message
+    try:
+        failure, _ = json.JSONDecoder().raw_decode(message, wrapper.start("object"))
+    except (ValueError, RecursionError):
+        return message
+    words = failure.get("message")
+    return f"{message[: wrapper.start()]}{words}" if isinstance(words, str) else message
 
 
 def _without_stack(message: str) -> str:

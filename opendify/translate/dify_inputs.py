@@ -79,21 +79,45 @@ def _select(field: InputField, value: object) -> str | None:
 
 
 def _number(_field: InputField, value: object) -> str | None:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return None
     try:
-        float(value if isinstance(value, int | float) else str(value) or 0)
+        float(value or 0) if isinstance(value, str) else float("no number")
     except ValueError:
         return "a number"
     return None
+
+
+def _checkbox(_field: InputField, value: object) -> str | None:
+    is_word = isinstance(value, str) and value.lower() in _BOOLEAN_WORDS
+    is_number = isinstance(value, bool | int) and value in (0, 1)
+    return None if is_word or is_number else "a boolean"
 
 
 def _object(_field: InputField, value: object) -> str | None:
     return None if isinstance(value, dict | str) else "an object"
 
 
+def _file(_field: InputField, value: object) -> str | None:
+    return None if isinstance(value, dict) or value == "" else "a file object of Dify's"
+
+
+def _file_list(field: InputField, value: object) -> str | None:
+    if not isinstance(value, list) or not all(isinstance(file, dict) for file in value):
+        return "a list of file objects of Dify's"
+    if field.max_length and len(value) > field.max_length:
+        return f"a list of at most {field.max_length} files"
+    return None
+
+
+_BOOLEAN_WORDS = frozenset({"", "true", "false", "1", "0", "yes", "no", "on", "off"})
 _CHECKS: Mapping[str, Callable[[InputField, object], str | None]] = {
     "text-input": _text,
     "paragraph": _text,
     "select": _select,
     "number": _number,
+    "checkbox": _checkbox,
     "json_object": _object,
+    "file": _file,
+    "file-list": _file_list,
 }

@@ -85,30 +85,29 @@ def _query_beside_inputs(text: RunText, app: DifyApp, profile: AppProfile) -> Ma
 
 
 def _query_in_completion_inputs(text: RunText, app: DifyApp, profile: AppProfile) -> Mapping[str, object]:
-    """Completion apps take the text in the only, or first required, text variable."""
+    """Completion apps take the text in `query`, else the first required or only text variable."""
     inputs = merge_inputs(app, profile, text.inputs)
     texts = _text_fields(profile)
-    required = [text_field for text_field in texts if text_field.required]
-    named = profile.find_input("query")
-    candidates = [named.name] if named else [each.name for each in required or texts]
-    name = app.query_input or next(iter(candidates), None)
+    named = [each for each in texts if each.name == "query"]
+    required = [each for each in texts if each.required]
+    name = app.query_input or next((each.name for each in named or required or texts), None)
     if name is None:
         return {"query": text.query, "inputs": inputs}
-    return {"query": text.query, "inputs": {name: text.query, **_without(inputs, name, text)}}
+    return {"query": text.query, "inputs": _with_query(inputs, name, text)}
 
 
 def _query_in_workflow_inputs(text: RunText, app: DifyApp, profile: AppProfile) -> Mapping[str, object]:
     inputs = merge_inputs(app, profile, text.inputs)
-    name = app.query_input or _workflow_query_input(profile, inputs)
-    return {"inputs": {name: text.query, **_without(inputs, name, text)} if name else inputs}
+    name = app.query_input or _workflow_query_input(profile, {**app.inputs, **text.inputs})
+    return {"inputs": _with_query(inputs, name, text) if name else inputs}
 
 
-def _without(inputs: Mapping[str, object], name: str, text: RunText) -> Mapping[str, object]:
-    """`inputs` with a default for the query's own variable left out; a client's own value stands."""
-    return {key: value for key, value in inputs.items() if key != name or key in text.inputs}
+def _with_query(inputs: Mapping[str, object], name: str, text: RunText) -> Mapping[str, object]:
+    """`inputs` with the query in its variable, unless the client itself gave that one."""
+    return {**inputs, name: text.inputs.get(name, text.query)}
 
 
-def _workflow_query_input(profile: AppProfile, inputs: Mapping[str, object]) -> str | None:
+def _workflow_query_input(profile: AppProfile, given: Mapping[str, object]) -> str | None:
     """The variable that takes the person's text; None for a workflow that takes none.
 
     Raises:
@@ -116,19 +115,22 @@ def _workflow_query_input(profile: AppProfile, inputs: Mapping[str, object]) -> 
     """
     if profile.form is None:
         return _QUERY_NAMES[0]
-    named = profile.find_input(*_QUERY_NAMES)
-    if named:
-        return named.name
-    open_fields = [text_field for text_field in _text_fields(profile) if text_field.name not in inputs]
-    if len(open_fields) > 1:
-        names = ", ".join(repr(open_field.name) for open_field in open_fields)
+    texts = {each.name for each in _text_fields(profile)}
+    usual = next((name for name in _QUERY_NAMES if name in texts), None)
+    if usual:
+        return usual
+    open_fields = [each for each in _text_fields(profile) if each.name not in given]
+    without_default = [each for each in open_fields if each.default is None]
+    candidates = [each.name for each in without_default or open_fields]
+    if len(candidates) > 1:
+        names = ", ".join(map(repr, candidates))
         raise InvalidRequest(
             f"This workflow has several text variables ({names}) and none is configured to take the message: "
             f"set `query_input` for the model, or send all but one of them in `inputs`.",
             param="inputs",
             code="invalid_input",
         )
-    return open_fields[0].name if open_fields else None
+    return candidates[0] if candidates else None
 
 
 def _text_fields(profile: AppProfile) -> list[InputField]:

@@ -89,6 +89,8 @@ def _locate(location: Sequence[int | str], body: object, *, is_missing: bool) ->
     path, here, found = "", body, True
     for number, step in enumerate(location):
         is_gap = is_missing and number == len(location) - 1
+        if number and isinstance(location[number - 1], int) and _is_tag_of(here, step):
+            continue
         if isinstance(here, list) and isinstance(step, int) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
         elif isinstance(here, dict) and step in here:
@@ -96,6 +98,10 @@ def _locate(location: Sequence[int | str], body: object, *, is_missing: bool) ->
         elif isinstance(here, dict) and is_gap:
             path, here, found = f"{path}.{step}" if path else str(step), None, False
     return path, here, found
+
+
+def _is_tag_of(here: object, step: int | str) -> bool:
+    return isinstance(here, dict) and here.get("type") == step
 
 
 def _describe(fault: ErrorDetails, path: str, value: object) -> tuple[str, str]:

@@ -17,7 +17,6 @@ from opendify.errors import (
     RequestTooLarge,
     UnsupportedMedia,
 )
-from opendify.translate.cleaning import MAX_MESSAGE_CHARS, clean
 from opendify.translate.dify_errors import error_from_event, error_from_failed_run, error_from_response
 from opendify.wire.dify import ErrorEvent
 
@@ -69,7 +68,7 @@ def from_response(status: int, code: str, message: str) -> GatewayError:
         (413, "file_too_large", "File size exceeded.", RequestTooLarge),
         (415, "unsupported_file_type", "File type not allowed.", UnsupportedMedia),
         (404, "not_found", "Conversation Not Exists.", ConversationNotFound),
-        (404, "not_found", f"Conversation Not Exists.{SUFFIX}", ConversationNotFound),
+        (404, "not_found", f"Conversation Not Exists{SUFFIX}", ConversationNotFound),
         (404, "not_found", "Workflow not found with id: 7", DifyAppError),
         (400, "invalid_param", "Workflow not published", DifyAppError),
         (400, "invalid_param", "Agent Chat App does not support blocking mode", DifyWrongMode),
@@ -269,128 +268,15 @@ PYDANTIC = (
 )
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        error_from_event(ErrorEvent(code="invalid_param", status=400, message=PYDANTIC)),
-        error_from_event(ErrorEvent(code="invalid_param", status=400, message=f"Run failed: {PYDANTIC}")),
-        error_from_failed_run(PYDANTIC, text_was_sent=False),
-        from_response(400, "invalid_param", PYDANTIC),
-        from_response(500, "internal_server_error", PYDANTIC),
-    ],
-    ids=["event", "event of a chatflow", "failed run", "400", "500"],
-)
-def test_a_validators_text_never_echoes_what_it_validated(error: GatewayError) -> None:
-    assert "Ann is 42" not in error.message
-    assert "pydantic.dev" not in error.message
+@pytest.mark.parametrize("text", [PYDANTIC, f"Run failed: {PYDANTIC}"], ids=["alone", "of a chatflow"])
+def test_a_validators_text_never_echoes_what_it_validated(text: str) -> None:
+    errors = (
+        from_response(400, "invalid_param", text),
+        from_response(500, "internal_server_error", text),
+        error_from_event(ErrorEvent(code="invalid_param", status=400, message=text)),
+        error_from_failed_run(text, text_was_sent=False),
+    )
 
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(
-            '{"args": {"description": "x"}, "error_type": "E", "message": "[models] boom"}', id="spaced"
-        ),
-        pytest.param('{"args":{"description":"x"},"error_type":"E","message":"[models] boom"}', id="compact"),
-        pytest.param(
-            'req_id: 15d39b5791 PluginInvokeError: {"args": {}, "message": "[models] boom"}',
-            id="with a request id",
-        ),
-        pytest.param(
-            'PluginInvokeError: {"args":{},"error_type":"E","message":"[models] boom"}', id="with its class"
-        ),
-        pytest.param(
-            "Run failed: req_id: 15d39b5791 PluginInvokeError: "
-            '{"args": {}, "error_type": "E", "message": "[models] boom"}',
-            id="in a failed chatflow",
-        ),
-        pytest.param(
-            'Run failed: [xinference] Error: PluginInvokeError: {"args":{"description":"x"},'
-            '"error_type":"E","message":"[models] boom"}',
-            id="in a provider's error in a failed chatflow",
-        ),
-    ],
-)
-def test_a_plugins_failure_is_told_in_the_providers_words(message: str) -> None:
-    cleaned = clean(message)
-
-    assert cleaned.endswith("[models] boom")
-    assert "args" not in cleaned
-
-
-@pytest.mark.parametrize(
-    ("message", "secrets"),
-    [
-        pytest.param("see https://api.internal.example/v1?key=abc now", ["internal", "abc"], id="URL"),
-        pytest.param("redis://:pw@cache:6379/0 refused", ["pw", "cache"], id="URL with a password"),
-        pytest.param("Pool(host='llm.internal', port=443): refused", ["llm.internal"], id="host="),
-        pytest.param("connect to 10.1.2.3:8080 failed", ["10.1.2.3"], id="IPv4"),
-        pytest.param("connect to [fd00::12]:8080 failed", ["fd00::12"], id="IPv6"),
-        pytest.param("connect to llm.internal.example:8080 failed", ["llm.internal"], id="host and port"),
-        pytest.param("connect to plugin_daemon:5002 failed", ["plugin_daemon"], id="container and port"),
-        pytest.param("Cannot connect to host ollama:11434 ssl:default", ["ollama"], id="aiohttp's host"),
-        pytest.param(
-            "Failed to resolve 'llm.corp.example' (Name unknown)", ["llm.corp"], id="resolver's host"
-        ),
-        pytest.param("Incorrect API key provided: sk-proj-abc123XYZ789.", ["abc123"], id="OpenAI's key"),
-        pytest.param("Incorrect API key provided: sk-ab****************yz.", ["yz"], id="a masked key"),
-        pytest.param("token app-Q7wErTy1UiOp2AsDfGh3JkLz", ["Q7wErTy1"], id="Dify's key"),
-        pytest.param("Authorization: Bearer abcdefgh12345678", ["abcdefgh"], id="bearer token"),
-        pytest.param("key AIzaSyD4x8kq1Zb2Yc3Xd4We5Vf6Ug7Th8Si9Rj refused", ["AIzaSy"], id="Google's key"),
-        pytest.param("key gsk_A1b2C3d4E5f6G7h8I9j0K1l2 refused", ["A1b2C3"], id="Groq's key"),
-        pytest.param("key hf_AbCdEfGhIjKlMnOpQrStUvWxYz refused", ["AbCdEf"], id="Hugging Face's key"),
-        pytest.param(
-            'Traceback (most recent call last):\n  File "/app/api/x.py", line 3, in run\nValueError: boom',
-            ["Traceback", "/app/api"],
-            id="stack",
-        ),
-        pytest.param(
-            'Traceback (most recent call last):\n  File "/app/api/x.py", line 3, in run\n    go()',
-            ["/app/api"],
-            id="a stack that was cut",
-        ),
-        pytest.param(
-            'boom\nTraceback (most recent call last):\n  File "/app/api/x.py", line 3\nValueError: bam',
-            ["Traceback", "/app/api"],
-            id="a stack after words",
-        ),
-    ],
-)
-def test_a_message_shows_no_url_host_key_or_stack(message: str, secrets: list[str]) -> None:
-    cleaned = clean(message)
-
-    for secret in secrets:
-        assert secret not in cleaned
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "[openai] Error: the model `gpt-4o` is overloaded",
-        "Node LLM-2 failed after 3.5 seconds at 12:30",
-        "the app-specific setting of this key-exchange is wrong",
-        "version 1.12.1 of the plugin is too old",
-        "模型超时",
-    ],
-)
-def test_ordinary_words_stay(message: str) -> None:
-    assert clean(message) == message
-
-
-@pytest.mark.parametrize(
-    ("message", "cleaned"),
-    [
-        pytest.param("a\n\n  b\t c ", "a b c", id="white space"),
-        pytest.param("", "no reason was given", id="empty"),
-        pytest.param(" \n ", "no reason was given", id="blank"),
-        pytest.param("ValueError: boom\n", "ValueError: boom", id="one line"),
-    ],
-)
-def test_a_message_is_one_line(message: str, cleaned: str) -> None:
-    assert clean(message) == cleaned
-
-
-def test_a_message_has_a_bounded_length() -> None:
-    assert clean("x" * 500) == "x" * 500
-    assert len(clean("x" * 501)) == MAX_MESSAGE_CHARS == 500
-    assert clean("x" * 501).endswith("x…")
+    for error in errors:
+        assert "Ann is 42" not in error.message
+        assert "pydantic.dev" not in error.message

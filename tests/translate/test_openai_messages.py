@@ -2,7 +2,7 @@ import pytest
 
 from opendify.errors import InvalidRequest
 from opendify.translate.openai_messages import QUERY_FOR_FILES, QUERY_TO_CONTINUE, read_turn
-from opendify.translate.turn import Attachment, HistoryMessage, Turn
+from opendify.translate.turn import Attachment, HistoryMessage, HistoryRole, Turn
 from opendify.wire.openai_chat import ChatCompletionRequest
 
 PNG = "data:image/png;base64,aGk="
@@ -33,9 +33,8 @@ def read(*messages: object, **more: object) -> Turn:
     return read_turn(ChatCompletionRequest.model_validate({"model": "m", "messages": list(messages), **more}))
 
 
-def said(role: str, words: str, *names: str) -> HistoryMessage:
-    assert role in {"user", "assistant", "tool"}
-    return HistoryMessage(role, words, names)  # type: ignore[arg-type] # Checked above.
+def said(role: HistoryRole, words: str, *names: str) -> HistoryMessage:
+    return HistoryMessage(role, words, names)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ def test_what_would_change_the_meaning_is_refused_by_name(name: str, value: obje
         ("tool_choice", "auto"),
         ("tool_choice", "none"),
         ("tool_choice", None),
-        ("tool_choice", {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}),
         ("function_call", "auto"),
         ("function_call", "none"),
         ("tools", [{"type": "function", "function": {"name": "f"}}]),

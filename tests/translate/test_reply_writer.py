@@ -2,7 +2,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opendify.errors import DifyRunFailed, InvalidInput
@@ -20,6 +20,10 @@ from opendify.translate.turn import (
     ThoughtDelta,
 )
 from opendify.wire.sse import SSEDecoder
+
+# Machines that build may be slow; what counts is the answer.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 STARTED = ReplyStarted("tid", "mid", "cid")
 USAGE = CompletionUsage(10, 2)
@@ -263,6 +267,7 @@ _endings = st.builds(
 )
 
 
+@unhurried
 @given(st.lists(_events, max_size=6), _endings, st.booleans(), st.sampled_from(["chat", "completion"]))
 def test_every_stream_is_strict_json_with_the_required_keys(
     events: list[ReplyEvent], ending: ReplyEnded, include_usage: bool, front: str

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opendify.translate.stop import StopCutter
@@ -12,6 +12,9 @@ from opendify.translate.turn import (
     ThoughtDelta,
     collect_reply,
 )
+
+# Machines that build may be slow; what counts is the answer.
+unhurried = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def cut(stop: list[str], *events: ReplyEvent) -> list[ReplyEvent]:
@@ -50,7 +53,7 @@ def test_the_answer_ends_where_a_stop_sequence_begins(stop: list[str], text: str
         assert text_of(stop, text[:place], text[place:]) == answer
 
 
-@settings(max_examples=400)
+@unhurried
 @given(
     st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4),
     st.text("abc", max_size=20),

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
@@ -14,6 +14,10 @@ from opendify.translate.turn import (
     ThoughtDelta,
     collect_reply,
 )
+
+# Machines that build may be slow; what counts is the answer.
+unhurried = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
 
 DETAILS = (
     '<details style="color:gray;background-color: #f8f8f8;padding: 8px;border-radius: 4px;" open> '
@@ -107,7 +111,7 @@ _words = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@unhurried
 @given(st.lists(_words, max_size=12).map("".join), st.data())
 def test_any_cut_gives_the_same(text: str, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
@@ -116,6 +120,7 @@ def test_any_cut_gives_the_same(text: str, data: st.DataObject) -> None:
     assert split(*pieces) == split(text)
 
 
+@unhurried
 @given(st.text(alphabet="ab <>/\n").filter(lambda text: "<think" not in text))
 def test_text_without_thoughts_is_unchanged(text: str) -> None:
     assert split(*text) == ("", text)

@@ -2,10 +2,13 @@ import json
 import time
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from opendify.wire.sse import DONE, KEEP_ALIVE, SSEDecoder, encode_json, frame
+
+# Machines that build may be slow; what counts is the answer.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def decode(*chunks: bytes) -> list[bytes]:
@@ -107,6 +110,7 @@ def _streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return stream, payloads
 
 
+@unhurried
 @given(_streams(), st.data())
 @example((b"\xef\xbb\xbfdata: a\r\n\r\n", [b"a"]), None)
 def test_frames_cut_anywhere_give_the_same(
@@ -175,6 +179,7 @@ _json = st.recursive(
 )
 
 
+@unhurried
 @given(_json)
 @example({"a": "\ud800\u2028\x00“"})
 def test_any_json_survives_on_one_line(shape: object) -> None:
@@ -194,6 +199,7 @@ def test_a_keep_alive_is_a_comment_that_no_data_line_sticks_to() -> None:
     assert decode(KEEP_ALIVE + frame(b"{}")) == [b"{}"]
 
 
+@unhurried
 @given(st.lists(_json, max_size=5))
 def test_what_is_framed_can_be_decoded(shapes: list[object]) -> None:
     stream = b"".join(frame(encode_json(shape)) for shape in shapes)
