@@ -24,7 +24,10 @@ CHAT_BODY: dict[str, Json] = {
                 {"type": "text", "text": "Look"},
                 {"type": "image_url", "image_url": {"url": "https://host.example/a.png", "detail": "low"}},
                 {"type": "image_url", "image_url": "data:image/png;base64,iVBORw0KGgo="},
-                {"type": "file", "file": {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"}},
+                {
+                    "type": "file",
+                    "file": {"file_data": "data:application/pdf;base64,JVBERi0=", "filename": "a.pdf"},
+                },
                 {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}},
             ],
         },
@@ -226,7 +229,9 @@ _HEADERS = (
     "api-key",
     "x-api-key",
 )
-_header_texts = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_categories=["Cc"]), max_size=30)
+_header_texts = st.text(
+    st.characters(min_codepoint=32, max_codepoint=255, exclude_categories=["Cc"]), max_size=30
+)
 
 
 @dataclass(frozen=True)
@@ -241,15 +246,18 @@ class OddRequest:
 
 
 odd_headers = st.dictionaries(
-    st.sampled_from(_HEADERS), _header_texts | st.sampled_from(["*", "gzip", "Bearer ", "null", "100-continue"])
+    st.sampled_from(_HEADERS),
+    _header_texts | st.sampled_from(["*", "gzip", "Bearer ", "null", "100-continue"]),
 )
 odd_requests = st.builds(
     OddRequest,
     st.sampled_from(_METHODS),
-    st.sampled_from(_PATHS) | st.text(st.characters(codec="utf-8", exclude_characters="?"), max_size=20).map(lambda text: f"/{text}"),
+    st.sampled_from(_PATHS)
+    | st.text(st.characters(codec="utf-8", exclude_characters="?"), max_size=20).map(lambda text: f"/{text}"),
     st.sampled_from(["", "api-version=2024-10-21", "a=%FF&a", "%00=%"]) | st.text(max_size=10).map(ascii),
     odd_headers,
-    st.sampled_from([b"", b"{}", b"[]", b"\xff", json.dumps(COMPLETION_BODY).encode()]) | st.binary(max_size=20),
+    st.sampled_from([b"", b"{}", b"[]", b"\xff", json.dumps(COMPLETION_BODY).encode()])
+    | st.binary(max_size=20),
 )
 
 

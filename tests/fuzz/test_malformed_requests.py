@@ -23,7 +23,10 @@ _ANSWER = b"".join(
     for event in (
         {"event": "message", "answer": "Hello"},
         {"event": "text_chunk", "data": {"text": "Hello"}},
-        {"event": "message_end", "metadata": {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}},
+        {
+            "event": "message_end",
+            "metadata": {"usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}},
+        },
         {"event": "workflow_finished", "data": {"status": "succeeded", "outputs": {"text": "Hello"}}},
     )
 )
@@ -62,7 +65,11 @@ def client() -> Iterator[FlaskClient]:
     models = {mode: {"api_key": f"app-{mode}", "mode": mode} for mode in ("chat", "completion", "workflow")}
     app = create_app(
         load_settings(
-            {"MODEL_CONFIG": json.dumps(models), "DIFY_API_BASE": "http://dify.example/v1", "AUTH_MODE": "open"}
+            {
+                "MODEL_CONFIG": json.dumps(models),
+                "DIFY_API_BASE": "http://dify.example/v1",
+                "AUTH_MODE": "open",
+            }
         ),
         transport=lambda: httpx.MockTransport(sound_dify),
     )
@@ -74,7 +81,7 @@ def assert_readable(response: TestResponse) -> None:
     """A whole answer, a whole stream, or an error with its four keys."""
     assert response.status_code < 500, response.get_data(as_text=True)
     if response.status_code >= 400:
-        assert_openai_error(response)
+        assert_readable_error(response)
     elif response.mimetype == "text/event-stream":
         assert response.get_data().endswith(b"data: [DONE]\n\n")
     else:
@@ -82,7 +89,7 @@ def assert_readable(response: TestResponse) -> None:
         assert isinstance(json.loads(response.get_data().decode("utf-8")), dict)
 
 
-def assert_openai_error(response: TestResponse) -> None:
+def assert_readable_error(response: TestResponse) -> None:
     assert response.mimetype == "application/json"
     assert response.headers["x-request-id"].startswith("req_")
     body = json.loads(response.get_data().decode("utf-8"))
@@ -97,14 +104,16 @@ def assert_openai_error(response: TestResponse) -> None:
 
 
 @given(body=odd.encoded(odd.mutated(odd.CHAT_BODY)))
-@example(b'{"model":"chat","messages":[{"role":"user","content":[{"type":"image_url","image_url":[null,null]}]}]}')
-@examples(2_500)
+@example(
+    b'{"model":"chat","messages":[{"role":"user","content":[{"type":"image_url","image_url":[null,null]}]}]}'
+)
+@examples(1_200)
 def test_a_chat_request_changed_at_random_is_answered_or_refused(client: FlaskClient, body: bytes) -> None:
     assert_readable(client.post(CHAT, data=body))
 
 
 @given(body=odd.encoded(odd.mutated(odd.CHAT_BODY | {"stream": True})))
-@examples(800)
+@examples(400)
 def test_a_streamed_chat_request_changed_at_random_is_answered_or_refused(
     client: FlaskClient, body: bytes
 ) -> None:
@@ -112,7 +121,7 @@ def test_a_streamed_chat_request_changed_at_random_is_answered_or_refused(
 
 
 @given(body=odd.encoded(odd.mutated(odd.RESPONSES_SHAPED_BODY)))
-@examples(600)
+@examples(400)
 def test_a_responses_shaped_request_changed_at_random_is_answered_or_refused(
     client: FlaskClient, body: bytes
 ) -> None:
@@ -121,7 +130,7 @@ def test_a_responses_shaped_request_changed_at_random_is_answered_or_refused(
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @given(body=odd.mutated(odd.COMPLETION_BODY))
-@examples(600)
+@examples(400)
 def test_a_text_completion_request_changed_at_random_is_answered_or_refused(
     client: FlaskClient, stream: bool, body: odd.Json
 ) -> None:
@@ -133,7 +142,7 @@ def test_a_text_completion_request_changed_at_random_is_answered_or_refused(
 
 @pytest.mark.parametrize("endpoint", [CHAT, COMPLETIONS])
 @given(body=odd.encoded(odd.json_values) | odd.broken_bytes(odd.CHAT_BODY))
-@examples(600)
+@examples(400)
 def test_what_is_no_request_at_all_is_refused(client: FlaskClient, endpoint: str, body: bytes) -> None:
     response = client.post(endpoint, data=body)
 
@@ -141,7 +150,7 @@ def test_what_is_no_request_at_all_is_refused(client: FlaskClient, endpoint: str
 
 
 @given(headers=odd.odd_headers)
-@examples(500)
+@examples(300)
 def test_headers_of_any_content_leave_a_sound_request_readable(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
@@ -149,7 +158,7 @@ def test_headers_of_any_content_leave_a_sound_request_readable(
 
 
 @given(request=odd.odd_requests)
-@examples(1_200)
+@examples(800)
 def test_any_method_on_any_url_is_answered_in_json(client: FlaskClient, request: OddRequest) -> None:
     response = client.open(
         request.path,

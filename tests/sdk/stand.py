@@ -1,10 +1,10 @@
 """OpenDify on a real socket before a simulated Dify, both counted: what the SDK's tests run against."""
 
+import dataclasses
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Final
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 API_KEY: Final = "sk-the-right-key-of-this-test"
 ODD_NAMES: Final = ("team/support bot", "客服助手")
 UNREACHABLE: Final = "unreachable"
-_PATIENCE_SECONDS = 5.0
-_POLL_SECONDS = 0.01
+# Dify, and so the simulator, closes idle connections after two seconds.
+_LIMITS: Final = httpx.Limits(keepalive_expiry=1.5)
 
 
 class SeenRequests:
@@ -93,38 +93,30 @@ class Stand:
 @contextmanager
 def opened_stand() -> Iterator[Stand]:
     """Serve both on free loopback ports until the block ends."""
-    with _simulated_dify() as dify, _closed_port() as port:
-        models: dict[str, object] = dict(DEMO_MODELS) | dict.fromkeys(ODD_NAMES, DEMO_MODELS["demo-chat"])
+    with _simulated_dify() as dify, _closed_port() as port, ExitStack() as opened:
+        models: dict[str, object] = {**DEMO_MODELS, **dict.fromkeys(ODD_NAMES, DEMO_MODELS["demo-chat"])}
         models[UNREACHABLE] = {
             "api_key": "app-x",
             "mode": "chat",
             "api_base": f"http://127.0.0.1:{port}/v1",
         }
+        settings = load_settings(
+            {
+                "MODEL_CONFIG": json.dumps(models),
+                "DIFY_API_BASE": dify.url,
+                "API_KEYS": f"tests:{API_KEY}",
+            }
+        )
         app = create_app(
-            load_settings(
-                {
-                    "MODEL_CONFIG": json.dumps(models),
-                    "DIFY_API_BASE": dify.url,
-                    "API_KEYS": f"tests:{API_KEY}",
-                    "KEEPALIVE_SECONDS": "1",
-                }
-            )
+            # A client that left is noticed at the next keep-alive.
+            dataclasses.replace(settings, keepalive_seconds=0.1),
+            transport=lambda: opened.enter_context(httpx.HTTPTransport(limits=_LIMITS)),
         )
         seen = SeenRequests(app.wsgi_app)
         # Flask's own way to put a middleware in front of an app.
         app.wsgi_app = seen  # type: ignore[method-assign]
         with served(app) as origin:
             yield Stand(origin, dify, seen.lines)
-
-
-def eventually(claim: Callable[[], bool]) -> bool:
-    """Whether `claim` becomes true within some seconds; most often at once."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        if claim():
-            return True
-        time.sleep(_POLL_SECONDS)
-    return claim()
 
 
 @contextmanager

@@ -57,7 +57,9 @@ def test_a_streamed_answer_is_the_whole_one_in_pieces(client: openai.OpenAI, mod
     with client.chat.completions.create(model=model, messages=HELLO, stream=True) as stream:
         chunks = list(stream)
 
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
+    )
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [chunk.choices[0].finish_reason for chunk in chunks][-2:] == [None, "stop"]
     assert {(chunk.id, chunk.created, chunk.model) for chunk in chunks} == {
@@ -112,9 +114,7 @@ def test_answers_to_many_at_once_are_whole_and_unmixed(stand: Stand) -> None:
 
 
 def test_azure_clients_are_served_under_their_own_paths(stand: Stand) -> None:
-    with openai.AzureOpenAI(
-        azure_endpoint=stand.origin, api_key=API_KEY, api_version="2024-10-21"
-    ) as client:
+    with openai.AzureOpenAI(azure_endpoint=stand.origin, api_key=API_KEY, api_version="2024-10-21") as client:
         completion = client.chat.completions.create(model="demo-chat", messages=HELLO)
         stream = client.chat.completions.create(model=ODD_NAMES[0], messages=HELLO, stream=True)
 
@@ -166,7 +166,9 @@ def test_text_of_any_script_survives_both_ways(client: openai.OpenAI, stand: Sta
         model="demo-chat", messages=[{"role": "user", "content": text}], stream=True
     )
 
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == ANSWER.replace("Hello there", text)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == ANSWER.replace(
+        "Hello there", text
+    )
     assert stand.dify.last_run()["query"] == text
 
 
