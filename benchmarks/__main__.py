@@ -10,14 +10,14 @@ import click
 from benchmarks.processes import PROJECT, CannotStart
 from benchmarks.report import build_report
 from benchmarks.results import Line, Measurement, append_line, read_lines
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, USUAL
 from benchmarks.session import Plan, run_session
 from benchmarks.targets import TARGETS
 
 _RESULTS = PROJECT / "benchmarks" / "results.jsonl"
 
 
-class _Names(click.ParamType):
+class _Names(click.ParamType[tuple[str, ...]]):
     """A comma list of known names."""
 
     name = "names"
@@ -37,11 +37,21 @@ class _Names(click.ParamType):
 
 @click.command()
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1, 100))
-@click.option("--scenarios", default=",".join(SCENARIOS), show_default=True, type=_Names({**SCENARIOS}))
+@click.option(
+    "--scenarios",
+    default=",".join(USUAL),
+    show_default=True,
+    type=_Names({**SCENARIOS}),
+    help=f"Of {', '.join(SCENARIOS)}.",
+)
 @click.option("--targets", default=",".join(TARGETS), show_default=True, type=_Names({**TARGETS}))
-@click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.05, 60), help="Of each run.")
+@click.option(
+    "--seconds", default=3.0, show_default=True, type=click.FloatRange(0.05, 60), help="Of each run."
+)
 @click.option("--most-requests", default=200_000, show_default=True, help="Of each run.")
-@click.option("--results", default=_RESULTS, type=click.Path(dir_okay=False, path_type=Path), help="Lines are added.")
+@click.option(
+    "--results", default=_RESULTS, type=click.Path(dir_okay=False, path_type=Path), help="Lines are added."
+)
 @click.option("--report-only", is_flag=True, help="Print the table of the last session in the results.")
 def main(
     rounds: int,

@@ -53,7 +53,8 @@ class Answer:
         if status != 200:
             raise WrongAnswer(f"status {status}: {b''.join(self._body)[:200]!r}")
         if self.pieces != pieces:
-            raise WrongAnswer(f"{self.pieces} pieces of {pieces}")
+            end = b"".join(self._body)[-300:]
+            raise WrongAnswer(f"{self.pieces} pieces of {pieces}; the end is {end!r}")
         if self._kept and self._text(dialect, whole=whole) != answer_text(pieces):
             raise WrongAnswer("the pieces are not in order")
 

@@ -7,25 +7,37 @@ PIECE_END = b"~"
 """Ends the text of each piece and occurs nowhere else, so that pieces can be counted however they are cut."""
 
 # The text reaches the mock inside JSON, so it has nothing that JSON escapes.
-_DIRECTIVE = re.compile(rb"\[pieces=(\d{1,6}) gap_ms=(\d{1,5})-(\d{1,5})\]")
+_DIRECTIVE = re.compile(rb"\[pieces=(\d{1,6}) gap_ms=(\d{1,5})-(\d{1,5}) stamped=([01])\]")
+_STAMP = re.compile(rb"([0-9a-f]{5})" + PIECE_END)
+# Five hexadecimal digits of 10 µs tell ages up to ten seconds.
+_STAMP_NANOSECONDS = 10_000
+_STAMPS = 16**5
 
 
 @dataclass(frozen=True, slots=True)
 class Directive:
-    """`pieces` events of text, each after a random wait between the two gaps."""
+    """`pieces` events of text, with a random wait between the two gaps after each.
+
+    Texts tell their place, or when `stamped` the time at which they were written.
+    """
 
     pieces: int = 1
     least_gap_ms: int = 0
     most_gap_ms: int = 0
+    stamped: bool = False
 
     def __str__(self) -> str:
-        return f"[pieces={self.pieces} gap_ms={self.least_gap_ms}-{self.most_gap_ms}]"
+        gap = f"{self.least_gap_ms}-{self.most_gap_ms}"
+        return f"[pieces={self.pieces} gap_ms={gap} stamped={self.stamped:d}]"
 
 
 def find_directive(body: bytes) -> Directive | None:
     """The directive in a request's body."""
     found = _DIRECTIVE.search(body)
-    return Directive(*map(int, found.groups())) if found else None
+    if found is None:
+        return None
+    pieces, least_gap_ms, most_gap_ms, stamped = map(int, found.groups())
+    return Directive(pieces, least_gap_ms, most_gap_ms, stamped == 1)
 
 
 def piece_text(index: int) -> bytes:
@@ -36,3 +48,23 @@ def piece_text(index: int) -> bytes:
 def answer_text(pieces: int) -> str:
     """The whole answer."""
     return b"".join(map(piece_text, range(pieces))).decode()
+
+
+def stamp(now_nanoseconds: int) -> bytes:
+    """A piece's text that tells when it was written, on the machine's monotonic clock."""
+    return b"%05x%b" % (now_nanoseconds // _STAMP_NANOSECONDS % _STAMPS, PIECE_END)
+
+
+class StampReader:
+    """Finds the stamps in a response, however its target cut and wrapped them."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, received: bytes, now_nanoseconds: int) -> list[float]:
+        """The ages in seconds of the pieces that `received` completes."""
+        text = self._rest + received
+        self._rest = text[-5:]
+        now = now_nanoseconds // _STAMP_NANOSECONDS
+        ages = ((now - int(digits, 16)) % _STAMPS for digits in _STAMP.findall(text))
+        return [age * _STAMP_NANOSECONDS / 1e9 for age in ages]

@@ -48,7 +48,7 @@ def join_chunks(body: bytes) -> bytes:
     Raises:
         ValueError: A chunk is cut, or bytes follow the last one.
     """
-    contents = []
+    contents: list[bytes] = []
     position = 0
     while True:
         line_end = body.index(b"\r\n", position)

@@ -6,20 +6,25 @@ Run as `python -m benchmarks.load` with a `Job` as JSON on its standard input; i
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 import msgspec
 
 from benchmarks.answers import Answer
 from benchmarks.dialects import DIALECTS, WrongAnswer
-from benchmarks.processes import cpu_seconds, memory_mb
+from benchmarks.directive import StampReader
+from benchmarks.processes import core_busy_seconds, cpu_seconds, memory_mb
 from benchmarks.results import Job, Measurement, percentile
 
 _WARM_UP_SECONDS = 0.5
 _PATIENCE_SECONDS = 30.0
 _MOST_FAULTS = 50
 _FAULTS_TOLD = 3
-# Mock and load generator share a core; busy for this part of the target's time they hold it up.
+# Mock and load generator share a core; busy for most of the time, and nearly as long as the target,
+# they hold it up.
+_BUSY = 0.5
 _NEAR = 0.8
 
 
@@ -35,9 +40,11 @@ class Tally:
     pieces: int = 0
     reads: int = 0
     short: int = 0
+    left: int = 0
     faults: list[str] = field(default_factory=list)
     first_piece_seconds: list[float] = field(default_factory=list)
     whole_seconds: list[float] = field(default_factory=list)
+    lag_seconds: list[float] = field(default_factory=list)
 
 
 class Load:
@@ -70,8 +77,7 @@ class Load:
         self._all_idle.clear()
         self._stop_at = time.perf_counter() + seconds
         self._busy = len(self._clients)
-        for client in self._clients:
-            client.ask()
+        self._start_clients(seconds)
         try:
             await asyncio.wait_for(self._all_idle.wait(), seconds + _PATIENCE_SECONDS)
         except TimeoutError:
@@ -79,6 +85,14 @@ class Load:
         if len(self.tally.faults) >= _MOST_FAULTS:
             raise BadRun(f"too many faults: {self.tally.faults[:_FAULTS_TOLD]}")
         return self.tally
+
+    def _start_clients(self, seconds: float) -> None:
+        # Paced streams that begin together stay together, as those of real people do not.
+        scenario = self.job.scenario
+        spread = min(seconds, scenario.pieces * scenario.least_gap_ms / 1_000)
+        for index, client in enumerate(self._clients):
+            delay = spread * index / len(self._clients)
+            asyncio.get_running_loop().call_later(delay, client.ask)
 
     def go_on(self, client: "Client") -> None:
         """Let `client` ask again, unless the run is over."""
@@ -119,10 +133,11 @@ class Client(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._transport: asyncio.WriteTransport | None = None
+        self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
         self._asked_at = 0.0
         self._first_piece_at = 0.0
+        self._stamps = StampReader()
 
     def ask(self) -> None:
         """Send the next request, on a new connection where there is none."""
@@ -136,7 +151,7 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.BaseProtocol.connection_made`."""
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - asyncio promises it for sockets.
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio promises it for sockets.
         self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -157,12 +172,29 @@ class Client(asyncio.Protocol):
             self._drop_connection()
             self._end(str(error))
             return
-        if not self._first_piece_at and answer.pieces:
-            self._first_piece_at = time.perf_counter()
+        self._note_pieces(answer, received)
+        scenario = self._load.job.scenario
         if answer.is_whole:
             if answer.closes_connection:
                 self._drop_connection()
             self._end(self._fault_of(answer))
+        elif scenario.leaves_after and answer.pieces >= scenario.leaves_after:
+            self._load.tally.left += 1
+            self._drop_connection()
+            self._end(None)
+        elif scenario.pause_ms and self._transport:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(scenario.pause_ms / 1_000, self._read_on)
+
+    def _note_pieces(self, answer: Answer, received: bytes) -> None:
+        if not self._first_piece_at and answer.pieces:
+            self._first_piece_at = time.perf_counter()
+        if self._load.job.scenario.stamped:
+            self._load.tally.lag_seconds += self._stamps.feed(received, time.monotonic_ns())
+
+    def _read_on(self) -> None:
+        if self._transport:
+            self._transport.resume_reading()
 
     def _fault_of(self, answer: Answer) -> str | None:
         scenario = self._load.job.scenario
@@ -191,15 +223,44 @@ class Client(asyncio.Protocol):
             self._transport = None
 
 
+class _CpuTimes(NamedTuple):
+    """Seconds since the processes began."""
+
+    target: float
+    mock: float
+    load: float
+    target_core: float
+
+    @classmethod
+    def now(cls, job: Job) -> Self:
+        return cls(
+            cpu_seconds(job.target_pid),
+            cpu_seconds(job.mock_pid),
+            time.process_time(),
+            core_busy_seconds(job.target_core),
+        )
+
+    def since(self, before: Self) -> Self:
+        return type(self)(*(now - then for now, then in zip(self, before, strict=True)))
+
+
 async def measure(job: Job) -> Measurement:
     """Warm up, then run the job between two looks at the CPU time of all who take part."""
     load = Load(job)
+    memory_samples = [memory_mb(job.target_pid)]
     await load.run(min(_WARM_UP_SECONDS, job.seconds))
-    before = _cpu_of_all(job)
-    began_at = time.perf_counter()
+    before, began_at = _CpuTimes.now(job), time.perf_counter()
+    asyncio.get_running_loop().call_later(
+        job.seconds, lambda: memory_samples.append(memory_mb(job.target_pid))
+    )
     tally = await load.run(job.seconds)
     seconds = time.perf_counter() - began_at
-    target, mock, own = (after - b for after, b in zip(_cpu_of_all(job), before, strict=True))
+    return _sum_up(job, tally, seconds, _CpuTimes.now(job).since(before), memory_samples)
+
+
+def _sum_up(
+    job: Job, tally: Tally, seconds: float, cpu: _CpuTimes, memory_samples: Sequence[float]
+) -> Measurement:
     return Measurement(
         target=job.target,
         scenario=job.scenario.name,
@@ -210,25 +271,26 @@ async def measure(job: Job) -> Measurement:
         reads=tally.reads,
         errors=len(tally.faults),
         short=tally.short,
+        left=tally.left,
         faults=tally.faults[:_FAULTS_TOLD],
-        target_cpu_seconds=target,
-        mock_cpu_seconds=mock,
-        load_cpu_seconds=own,
-        us_per_piece=1e6 * target / max(1, tally.pieces),
-        us_per_request=1e6 * target / max(1, tally.requests),
+        target_cpu_seconds=cpu.target,
+        mock_cpu_seconds=cpu.mock,
+        load_cpu_seconds=cpu.load,
+        others_cpu_seconds=max(0.0, cpu.target_core - cpu.target),
+        us_per_piece=1e6 * cpu.target / max(1, tally.pieces),
+        us_per_request=1e6 * cpu.target / max(1, tally.requests),
         requests_per_second=tally.requests / seconds,
         first_piece_ms_p50=1e3 * percentile(tally.first_piece_seconds, 50),
         first_piece_ms_p99=1e3 * percentile(tally.first_piece_seconds, 99),
         whole_ms_p50=1e3 * percentile(tally.whole_seconds, 50),
         whole_ms_p99=1e3 * percentile(tally.whole_seconds, 99),
-        memory_mb=memory_mb(job.target_pid),
-        harness_bound=job.target_pid != job.mock_pid and mock + own > _NEAR * target,
+        lag_ms_p50=1e3 * percentile(tally.lag_seconds, 50),
+        lag_ms_p99=1e3 * percentile(tally.lag_seconds, 99),
+        memory_mb_before=memory_samples[0],
+        memory_mb=memory_samples[-1],
+        harness_bound=job.target_pid != job.mock_pid
+        and cpu.mock + cpu.load > max(_NEAR * cpu.target, _BUSY * seconds),
     )
-
-
-def _cpu_of_all(job: Job) -> tuple[float, float, float]:
-    """Of the target, the mock and this process, in seconds."""
-    return cpu_seconds(job.target_pid), cpu_seconds(job.mock_pid), time.process_time()
 
 
 def main() -> None:

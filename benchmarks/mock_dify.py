@@ -4,16 +4,16 @@ Run as `python -m benchmarks.mock_dify`; it prints its port and ends when its st
 """
 
 import asyncio
-import itertools
 import random
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 
-from benchmarks.directive import Directive, find_directive, piece_text
+from benchmarks.directive import Directive, find_directive, piece_text, stamp
 from benchmarks.http1 import HEAD_END, LAST_CHUNK, chunk, content_length
 
-_MOST_PREPARED = 1_000
-_TEXTS = tuple(map(piece_text, range(_MOST_PREPARED)))
+_TEXTS = tuple(map(piece_text, range(1_000)))
 
 # Shapes, key order and sizes as recorded from Dify 1.12.1.
 _EVENT = (
@@ -30,7 +30,9 @@ _METADATA = b'{"annotation_reply":null,"retriever_resources":[],"usage":%b}' % _
 _INFO = b'{"name":"bench","description":"","tags":[],"mode":"chat","author_name":"bench"}'
 _PARAMETERS = b'{"opening_statement":"","suggested_questions":[],"user_input_form":[],"file_upload":{}}'
 
-_HEADERS = b"HTTP/1.1 %b\r\nServer: gunicorn\r\nConnection: keep-alive\r\nX-Version: 1.12.1\r\nContent-Type: %b\r\n"
+_HEADERS = (
+    b"HTTP/1.1 %b\r\nServer: gunicorn\r\nConnection: keep-alive\r\nX-Version: 1.12.1\r\nContent-Type: %b\r\n"
+)
 _STREAM_HEAD = (
     _HEADERS % (b"200 OK", b"text/event-stream; charset=utf-8") + b"Transfer-Encoding: chunked\r\n\r\n"
 )
@@ -47,24 +49,30 @@ class Run:
         first = chunk(frame % (self._event(b"message"), _TEXTS[0]))
         self._before_text, _, self._after_text = first.partition(_TEXTS[0])
 
-    def pieces(self, count: int) -> Iterator[bytes]:
+    def pieces(self, texts: Iterable[bytes]) -> Iterator[bytes]:
         """One chunk a piece."""
-        for index in range(count):
-            text = _TEXTS[index] if index < _MOST_PREPARED else piece_text(index)
-            yield self._before_text + text + self._after_text
+        return (self._before_text + text + self._after_text for text in texts)
 
     def end(self) -> bytes:
         """`message_end` and the end of the body."""
         event = self._event(b"message_end") + b'"metadata":%b,"files":null}' % _METADATA
         return chunk(b"data: " + event + b"\n\n") + LAST_CHUNK
 
-    def whole(self, count: int) -> bytes:
+    def whole(self, pieces: int) -> bytes:
         """The answer to a blocking request, as JSON."""
-        answer = b"".join(map(piece_text, range(count)))
+        answer = b"".join(map(piece_text, range(pieces)))
         return self._event(b"message") + b'"mode":"chat","answer":"%b","metadata":%b}' % (answer, _METADATA)
 
     def _event(self, name: bytes) -> bytes:
         return _EVENT % (name, *self._ids)
+
+
+def _texts(directive: Directive) -> Iterable[bytes]:
+    if directive.stamped:
+        return (stamp(time.monotonic_ns()) for _ in range(directive.pieces))
+    if directive.pieces <= len(_TEXTS):
+        return _TEXTS[: directive.pieces]
+    return map(piece_text, range(directive.pieces))
 
 
 class Connection(asyncio.Protocol):
@@ -123,21 +131,22 @@ class Connection(asyncio.Protocol):
             self._send_json(b"200 OK", run.whole(directive.pieces))
             return
         self._transport.write(_STREAM_HEAD)
+        writes = chain(run.pieces(_texts(directive)), (run.end(),))
         if directive.most_gap_ms:
-            self._pace(run, run.pieces(directive.pieces), directive)
+            self._pace(writes, directive, asyncio.get_running_loop().time())
         else:
-            for piece in run.pieces(directive.pieces):
-                self._transport.write(piece)
-            self._transport.write(run.end())
+            for write in writes:
+                self._transport.write(write)
 
-    def _pace(self, run: Run, pieces: Iterator[bytes], directive: Directive) -> None:
-        piece = next(pieces, None)
-        if piece is None:
-            self._transport.write(run.end())
+    def _pace(self, writes: Iterator[bytes], directive: Directive, due: float) -> None:
+        write = next(writes, None)
+        if write is None:
+            self._pacing = None
             return
-        self._transport.write(piece)
-        gap = self._gaps.uniform(directive.least_gap_ms, directive.most_gap_ms) / 1_000
-        self._pacing = asyncio.get_running_loop().call_later(gap, self._pace, run, pieces, directive)
+        self._transport.write(write)
+        # From the time that was due, so that a late piece does not delay all that follow.
+        due += self._gaps.uniform(directive.least_gap_ms, directive.most_gap_ms) / 1_000
+        self._pacing = asyncio.get_running_loop().call_at(due, self._pace, writes, directive, due)
 
     def _send_json(self, status: bytes, body: bytes) -> None:
         head = _HEADERS % (status, b"application/json") + b"Content-Length: %d\r\n\r\n" % len(body)
@@ -147,7 +156,7 @@ class Connection(asyncio.Protocol):
 async def serve() -> None:
     """Serve on a free loopback port until standard input ends."""
     loop = asyncio.get_running_loop()
-    numbers = itertools.count(1)
+    numbers = count(1)
     gaps = random.Random(1)  # noqa: S311 - Waits, no secrets.
     server = await loop.create_server(lambda: Connection(numbers, gaps), "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")

@@ -93,6 +93,12 @@ def cpu_seconds(pid: int) -> float:
     return total
 
 
+def core_busy_seconds(core: int) -> float:
+    """How long anybody, other guests of the host included, used this core."""
+    times = psutil.cpu_times(percpu=True)[core]
+    return sum(times) - times.idle - times.iowait - times.guest - times.guest_nice
+
+
 def memory_mb(pid: int) -> float:
     """Memory of the process tree; what processes share is counted once (PSS)."""
     total = 0

@@ -19,6 +19,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     most_requests: int
     target_pid: int
+    target_core: int
     mock_pid: int
 
 
@@ -39,7 +40,10 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """Times in `_ms` are wall-clock, the rest is CPU time.
 
-    `errors` are requests without a right answer, `short` those of them that lost pieces.
+    `others_cpu_seconds` is what strangers used of the target's core. `errors` are
+    requests without a right answer, `short` those among them that lack pieces; `left` are those that the
+    client broke off. `lag` is from the mock's write to the client's read. `memory_mb`
+    is taken while the last streams are open.
     """
 
     target: str
@@ -51,10 +55,12 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     reads: int
     errors: int
     short: int
+    left: int
     faults: list[str]
     target_cpu_seconds: float
     mock_cpu_seconds: float
     load_cpu_seconds: float
+    others_cpu_seconds: float
     us_per_piece: float
     us_per_request: float
     requests_per_second: float
@@ -62,12 +68,16 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     first_piece_ms_p99: float
     whole_ms_p50: float
     whole_ms_p99: float
+    lag_ms_p50: float
+    lag_ms_p99: float
+    memory_mb_before: float
     memory_mb: float
     harness_bound: bool
 
 
 Line = Conditions | Measurement
 
+_SESSION_START = b'{"type":"conditions"'
 _decode_line = msgspec.json.Decoder(Line).decode
 
 
@@ -78,10 +88,10 @@ def append_line(results: Path, line: Line) -> None:
 
 
 def read_lines(results: Path) -> list[Line]:
-    """The lines of the file's last session."""
-    lines = [_decode_line(line) for line in results.read_bytes().splitlines()]
-    starts = [index for index, line in enumerate(lines) if isinstance(line, Conditions)]
-    return lines[starts[-1] :] if starts else lines
+    """The file's last session; what older sessions kept may have had other fields."""
+    lines = results.read_bytes().splitlines()
+    starts = [index for index, line in enumerate(lines) if line.startswith(_SESSION_START)]
+    return [_decode_line(line) for line in lines[starts[-1] if starts else 0 :]]
 
 
 def measurements(lines: Iterable[Line]) -> Iterator[Measurement]:

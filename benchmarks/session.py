@@ -69,6 +69,7 @@ def _jobs(plan: Plan, served: dict[str, Served], mock: Served) -> list[Job]:
             seconds=plan.seconds,
             most_requests=plan.most_requests,
             target_pid=target.pid,
+            target_core=target.core,
             mock_pid=mock.pid,
         )
         for number in range(1, plan.rounds + 1)

@@ -21,11 +21,12 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A server at work."""
+    """A server at work, on one core with all its children."""
 
     port: int
     dialect: str
     pid: int
+    core: int
 
 
 @contextlib.contextmanager
@@ -38,7 +39,7 @@ def mock_dify(folder: Path) -> Iterator[Served]:
             raise Unavailable("the mock has no output")
         port = int(process.stdout.readline() or 0)
         wait_until_listening(process, port, log)
-        yield Served(port, "dify", process.pid)
+        yield Served(port, "dify", process.pid, harness_core())
 
 
 @contextlib.contextmanager
@@ -59,7 +60,7 @@ def opendify(mock: Served, folder: Path) -> Iterator[Served]:
     log = folder / "opendify.log"
     with started(command, core=target_core(), log=log, environment=environment) as process:
         wait_until_listening(process, port, log)
-        yield Served(port, "openai", process.pid)
+        yield Served(port, "openai", process.pid, target_core())
 
 
 _NGINX_CONFIGURATION = """
@@ -113,7 +114,7 @@ def nginx(mock: Served, folder: Path) -> Iterator[Served]:
     log = folder / "nginx.log"
     with started(command, core=target_core(), log=log) as process:
         wait_until_listening(process, port, log)
-        yield Served(port, "dify", process.pid)
+        yield Served(port, "dify", process.pid, target_core())
 
 
 @contextlib.contextmanager

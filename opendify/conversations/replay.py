@@ -5,7 +5,7 @@ said before, that goes into an input that the app declares for it, or in front o
 the query, newest messages first to fit a budget.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from opendify.records import AppProfile, InputField
@@ -45,22 +45,54 @@ def first_turn_text(
     keeps_memory = has_conversations(profile.mode)
     inputs = dict(turn.inputs)
     blocks = []
-    parts = (
-        (turn.system, app.system, _SYSTEM_INPUTS, templates.system),
-        (history_text(turn.history, max_chars), app.history, _HISTORY_INPUTS, templates.history),
-    )
-    for text, placement, usual_names, template in parts:
-        if not text:
-            continue
-        input_name = _input_for(placement, profile.find_input(*usual_names))
-        if input_name in app.locked_inputs:
+    for part in _context_parts(turn, app, profile, max_chars, templates):
+        if part.input_name in app.locked_inputs:
             continue  # The operator has said what stands there.
-        if input_name:
-            inputs.setdefault(input_name, text)
-        elif placement == "query" or (placement == "auto" and keeps_memory):
-            blocks.append(template.replace("{text}", text))
+        if part.input_name:
+            inputs.setdefault(part.input_name, part.text)
+        elif part.placement == "query" or (part.placement == "auto" and keeps_memory):
+            blocks.append(part.template.replace("{text}", part.text))
     blocks.append(templates.query.replace("{text}", turn.query))
     return RunText("\n\n".join(blocks), inputs)
+
+
+def later_turn_text(turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars: int) -> RunText:
+    """The query and inputs of a turn whose history Dify holds.
+
+    Inputs count on every turn since Dify 1.0, and required ones must be there; so the
+    system prompt's input is filled again, and the history's only where it is required.
+    """
+    inputs = dict(turn.inputs)
+    for part in _context_parts(turn, app, profile, max_chars, Templates()):
+        if part.input_name and part.input_name not in app.locked_inputs and part.is_needed_later:
+            inputs.setdefault(part.input_name, part.text)
+    return RunText(turn.query, inputs)
+
+
+@dataclass(frozen=True, slots=True)
+class _ContextPart:
+    text: str
+    placement: Placement
+    input_name: str | None
+    template: str
+    is_needed_later: bool
+
+
+def _context_parts(
+    turn: Turn, app: DifyApp, profile: AppProfile, max_chars: int, templates: Templates
+) -> Iterator[_ContextPart]:
+    """The system prompt and the history, as far as there are any, and where each goes."""
+    parts = (
+        (turn.system, app.system, _SYSTEM_INPUTS, templates.system, True),
+        (history_text(turn.history, max_chars), app.history, _HISTORY_INPUTS, templates.history, False),
+    )
+    for text, placement, usual_names, template, counts_on_every_turn in parts:
+        declared = profile.find_input(*usual_names)
+        name = _input_for(placement, declared)
+        field = profile.find_input(name) if name else None
+        if text:
+            is_needed = counts_on_every_turn or bool(field and field.required)
+            yield _ContextPart(text, placement, name, template, is_needed)
 
 
 def _input_for(placement: Placement, declared: InputField | None) -> str | None:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import mimetypes
 import re
 from pathlib import PurePosixPath
@@ -60,6 +61,11 @@ def attachment_name(part: ContentPart) -> str:
             return part.filename or _name_in_url(part.file_url or "") or "file"
         case _:
             return "audio"
+
+
+def attachment_digest(part: ContentPart) -> str:
+    """What tells a file from another: a digest of its source as the client wrote it."""
+    return hashlib.blake2b(part.model_dump_json().encode(), digest_size=16).hexdigest()
 
 
 def _name_in_url(url: str) -> str:

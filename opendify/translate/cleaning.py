@@ -4,6 +4,7 @@ import json
 import re
 
 MAX_MESSAGE_CHARS = 500
+_MAX_READ_CHARS = 4 * MAX_MESSAGE_CHARS
 
 _STACK = "Traceback (most recent call last):"
 _PLUGIN_FAILURE = re.compile(r'(?:req_id: \w+ )?(?:\w*Error: )*(?P<object>\{"args":)')
@@ -30,13 +31,21 @@ _REDACTIONS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def clean(message: str) -> str:
     """One line of at most `MAX_MESSAGE_CHARS` that names the fault and gives nothing away."""
-    message = _without_validated_data(_without_stack(_in_the_provider_s_words(message)))
+    message = _cut(_without_validated_data(_without_stack(_in_the_provider_s_words(message))))
     for pattern, replacement in _REDACTIONS:
         message = pattern.sub(replacement, message)
     message = message.strip()
     if len(message) > MAX_MESSAGE_CHARS:
         return message[: MAX_MESSAGE_CHARS - 1] + "…"
     return message or "no reason was given"
+
+
+def _cut(message: str) -> str:
+    """The start of a long text, up to a whole word, since half a key would not be told as one."""
+    if len(message) <= _MAX_READ_CHARS:
+        return message
+    start = message[:_MAX_READ_CHARS]
+    return start.rpartition(" ")[0]
 
 
 def _in_the_provider_s_words(message: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from opendify.errors import InvalidRequest
-from opendify.translate.attachments import attachment_name, read_attachment
+from opendify.translate.attachments import attachment_digest, attachment_name, read_attachment
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, refuse_unsupported
 from opendify.translate.turn import Attachment, HistoryMessage, HistoryRole, Turn
 from opendify.wire.openai_chat import (
@@ -51,6 +51,7 @@ def read_turn(request: ChatCompletionRequest) -> Turn:
         attachments=attachments,
         inputs=request.inputs or {},
         stop=tuple(filter(None, request.stop or ())),
+        newest=None if newest is None else _history_message(messages[newest]),
     )
 
 
@@ -105,7 +106,10 @@ def _history_message(message: ChatMessage) -> HistoryMessage | None:
     parts = message.content if isinstance(message.content, list) else []
     names = tuple(attachment_name(part) for part in parts if not isinstance(part, TextPart | RefusalPart))
     text = _text(message)
-    return HistoryMessage(_HISTORY_ROLES[message.role], text, names) if text or names else None
+    if not text and not names:
+        return None
+    digests = tuple(attachment_digest(part) for part in parts if not isinstance(part, TextPart | RefusalPart))
+    return HistoryMessage(_HISTORY_ROLES.get(message.role, "user"), text, names, digests)
 
 
 def _text(message: ChatMessage) -> str:

@@ -39,12 +39,6 @@ def refuse_unsupported(parameters: tuple[Parameter, ...], request: object) -> No
             raise InvalidRequest(reason, param=parameter.name, code="unsupported_value")
 
 
-def _more_than_one(value: object) -> str | None:
-    if isinstance(value, int) and value > 1:
-        return f"'n' must be 1 with this model: a Dify app gives one answer a run, {value} were asked for."
-    return None
-
-
 def _audio(value: object) -> str | None:
     if isinstance(value, list) and "audio" in value:
         return "'modalities' must be [\"text\"] with this model: audio output is not supported."
@@ -107,7 +101,7 @@ CHAT_COMPLETION_PARAMETERS = (
         "messages", "honoured", "text, images, files and audio; `input` of a Responses-shaped body as well"
     ),
     Parameter("safety_identifier", "honoured", "becomes Dify's `user` where `user` is absent"),
-    Parameter("n", "refused in part", "only 1", _more_than_one),
+    Parameter("n", "refused in part", "only 1", _several("n")),
     Parameter("modalities", "refused in part", 'only `["text"]`', _audio),
     Parameter(
         "response_format", "refused in part", "only `text`; JSON formats are refused by name", _json_format
@@ -135,7 +129,7 @@ CHAT_COMPLETION_PARAMETERS = (
 COMPLETION_PARAMETERS = (
     *_SHARED,
     Parameter("prompt", "honoured", "one string, alone or in a list; token lists are refused"),
-    Parameter("n", "refused in part", "only 1", _more_than_one),
+    Parameter("n", "refused in part", "only 1", _several("n")),
     Parameter("best_of", "refused in part", "only 1", _several("best_of")),
     Parameter("echo", "honoured", "the prompt stands in front of the answer"),
     Parameter("suffix", "ignored", "accepted"),

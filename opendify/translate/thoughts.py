@@ -7,7 +7,10 @@ from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextRepla
 
 # Dify 0.15 turns `<think>` into a `<details>` block with this summary; later versions pass it through.
 _OPENING = re.compile(
-    r"<think(?:\s[^>]*)?>|<details[^>]*>\s*<summary>\s*Thinking\.\.\.\s*</summary>", re.IGNORECASE
+    # Bounded, so that a large text full of brackets costs no more than its length.
+    r"<think(?:\s[^>]{0,200})?>"
+    r"|<details[^>]{0,200}>\s{0,20}<summary>\s{0,20}Thinking\.\.\.\s{0,20}</summary>",
+    re.IGNORECASE,
 )
 _SUMMARY = "<summary>thinking...</summary>"
 _LONGEST_OPENING = 300

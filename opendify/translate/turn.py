@@ -31,13 +31,15 @@ class HistoryMessage:
     role: HistoryRole
     text: str
     attachment_names: tuple[str, ...] = ()
+    attachment_digests: tuple[str, ...] = field(default=(), compare=False)
+    """What tells its files from others of the same names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a request asks of an app.
 
-    `query` is the new message, `history` what came before it, oldest first.
+    `query` is what Dify is asked, `history` what came before it, oldest first.
     `stop` sequences end the answer where the first of them would begin.
     """
 
@@ -47,6 +49,8 @@ class Turn:
     attachments: tuple[Attachment, ...] = ()
     inputs: Mapping[str, object] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
+    newest: HistoryMessage | None = field(default=None, compare=False)
+    """The new message as a later transcript will show it; None where the assistant is to go on."""
 
 
 @dataclass(frozen=True, slots=True)

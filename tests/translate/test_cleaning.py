@@ -1,3 +1,5 @@
+import time
+
 import pytest
 
 from opendify.translate.cleaning import MAX_MESSAGE_CHARS, clean
@@ -124,3 +126,25 @@ def test_a_message_has_a_bounded_length() -> None:
     assert clean("x" * 500) == "x" * 500
     assert len(clean("x" * 501)) == MAX_MESSAGE_CHARS == 500
     assert clean("x" * 501).endswith("x…")
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a-", "a.", "a+", "sk-", "x1.y2:80 ", "Error: ", "<b>", "A", " ", "\n", "[::", '{"args": {'],
+    ids=repr,
+)
+def test_a_long_message_takes_little_time(unit: str) -> None:
+    message = unit * (20_000 // len(unit))
+
+    begun = time.process_time()
+    cleaned = clean(message)
+
+    assert len(cleaned) <= MAX_MESSAGE_CHARS
+    # What looks again from every place takes many seconds for this.
+    assert time.process_time() - begun < 1
+
+
+def test_a_key_at_the_border_of_a_long_message_is_not_shown_in_part() -> None:
+    for before in range(450, 520):
+        assert "Q7wErTy1" not in clean(f"{'x ' * before} app-Q7wErTy1UiOp2AsDfGh3JkLz refused")
+        assert "Q7wErTy1" not in clean(f"{'x' * before} app-Q7wErTy1UiOp2AsDfGh3JkLz refused")

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -133,6 +135,18 @@ def test_text_that_cannot_become_a_tag_is_not_held() -> None:
     assert list(splitter.feed(TextDelta("see <table>"))) == [TextDelta("see <table>")]
     assert list(splitter.feed(TextDelta("c <thi"))) == [TextDelta("c ")]
     assert list(splitter.feed(TextDelta("s>"))) == [TextDelta("<this>")]
+
+
+@pytest.mark.parametrize("unit", ["<think ", "<details ", "<details> ", "<", " "], ids=repr)
+def test_a_long_text_full_of_beginnings_takes_little_time(unit: str) -> None:
+    text = unit * (40_000 // len(unit))
+
+    begun = time.process_time()
+    thoughts, answer = split(text)
+
+    assert (thoughts, answer) == ("", text)
+    # What looks for the end of a tag from every beginning takes many times that.
+    assert time.process_time() - begun < 1
 
 
 def test_thinking_streams_while_it_goes_on() -> None:
