@@ -1,10 +1,13 @@
 """The composition root: settings in, a Flask app out; opens nothing."""
 
 import time
+from collections.abc import Callable
 
 import flask
 
 from opendify.access.keys import KeyRing
+from opendify.access.tokens import read_user_token
+from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
 from opendify.dify.client import DifyClient, TransportFactory
 from opendify.gateway import Gateway
 from opendify.records import Clock
@@ -13,7 +16,9 @@ from opendify.routes.cors import install_cors
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.v1 import v1_blueprint
-from opendify.settings import Settings
+from opendify.settings import Settings, SettingsError
+from opendify.stores.base import ConversationStore
+from opendify.stores.opening import open_store
 from opendify.telemetry.requests import observe_requests
 
 
@@ -21,8 +26,10 @@ def create_app(
     settings: Settings,
     *,
     transport: TransportFactory | None = None,
+    store: ConversationStore | None = None,
     clock: Clock = time.monotonic,
     now: Clock = time.time,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> flask.Flask:
     """The service as a WSGI app.
 
@@ -31,11 +38,16 @@ def create_app(
 
     Args:
         transport: Makes the transport to Dify, in place of httpx's own.
+        store: Remembers conversations, in place of the one that the settings name.
         clock: Monotonic seconds, for limits.
-        now: Unix time, for `created`.
+        now: Unix time, for `created` and the store.
+
+    Raises:
+        SettingsError: The settings name no usable store.
     """
     keys = KeyRing(settings)
-    gateway = Gateway(settings, DifyClient(settings, transport=transport, clock=clock), clock=clock, now=now)
+    client = DifyClient(settings, transport=transport, clock=clock)
+    gateway = Gateway(settings, client, store or _store(settings), clock=clock, now=now, sleep=sleep)
     app = flask.Flask("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
@@ -43,8 +55,25 @@ def create_app(
     install_cors(app, settings, keys)
     register_error_handlers(app)
     app.extensions["opendify"] = gateway
-    app.register_blueprint(v1_blueprint(gateway, keys))
+    app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings)))
     app.register_blueprint(ops_blueprint())
     # Flask's own way to put a middleware in front of an app.
     app.wsgi_app = CanonicalPaths(app.wsgi_app, settings.url_prefix)  # type: ignore[method-assign]
     return app
+
+
+def _store(settings: Settings) -> ConversationStore:
+    try:
+        ttl_seconds = settings.conversation_ttl_days * 86_400
+        return open_store(settings.conversation_store_url, settings.data_dir, ttl_seconds=ttl_seconds)
+    except ValueError as error:
+        raise SettingsError(f"CONVERSATION_STORE_URL: {error}") from None
+
+
+def _identity_rules(settings: Settings) -> IdentityRules:
+    secret = settings.openwebui_jwt_secret
+    return IdentityRules(
+        user_headers=(*settings.user_id_headers, *USER_HEADERS),
+        chat_headers=(*settings.chat_id_headers, *CHAT_HEADERS),
+        read_token=(lambda token: read_user_token(token, secret)) if secret else None,
+    )

@@ -2,18 +2,22 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opendify.conversations.identity import ClientContext, dify_user
-from opendify.conversations.plan import plan_run
+from opendify.conversations.replay import Templates
+from opendify.conversations.tasks import is_task
 from opendify.dify.client import DifyClient
 from opendify.dify.discovery import Discovery
-from opendify.errors import InvalidRequest, ModelNotFound
+from opendify.dify.memory import DifyMemory
+from opendify.errors import ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import AppProfile, Caller, ClientGone, Clock
-from opendify.runs import ReplyStream, Run
+from opendify.runs import OpenRun, ReplyStream, Run
 from opendify.settings import DifyApp, Settings
+from opendify.stores.base import ConversationStore
+from opendify.stores.forgiving import ForgivingStore
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
 from opendify.translate.openai_chat import ChatChoice, chat_completion
@@ -23,6 +27,7 @@ from opendify.translate.openai_models import model_shape
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
 from opendify.translate.turn import Attachment, Reply, ReplyStarted, Turn, collect_reply
+from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 
@@ -33,6 +38,15 @@ class WholeAnswer:
 
     body: Mapping[str, object]
     started: ReplyStarted
+    memory_was_lost: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedReply:
+    """A reply, and whether the client counts on a memory that is gone."""
+
+    reply: Reply
+    memory_was_lost: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +65,29 @@ class Gateway:
         self,
         settings: Settings,
         client: DifyClient,
+        store: ConversationStore,
         *,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`clock` measures waiting; `now` is Unix time, for `created`."""
+        """`clock` measures waiting; `now` is Unix time, for `created` and the store."""
         self._settings = settings
         self._client = client
         self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
         self._clock = clock
         self._now = now
+        self._memory = DifyMemory(client)
+        self._turn_tools = TurnTools(
+            store=ForgivingStore(store),
+            read_messages=self._memory.read_messages,
+            delete_conversation=self._memory.delete_later,
+            replay_max_chars=settings.replay_max_chars,
+            spacing_seconds=settings.dify_message_time_resolution_seconds,
+            templates=Templates(**(settings.replay_templates or {})),
+            now=now,
+            sleep=sleep,
+        )
 
     def list_models(self) -> list[Mapping[str, object]]:
         """All models and their aliases, in table order; asks nobody, so it answers with Dify down."""
@@ -81,11 +108,14 @@ class Gateway:
 
     def create_chat_completion(self, request: ChatCompletionRequest, person: Person) -> WholeAnswer:
         """A whole chat completion."""
-        reply = self._collect(request, read_turn(request), person)
+        collected = self._collect(request, read_turn(request), person)
         body = chat_completion(
-            reply, completion_id=_new_id("chatcmpl"), created=int(self._now()), model=request.model or ""
+            collected.reply,
+            completion_id=_new_id("chatcmpl"),
+            created=int(self._now()),
+            model=request.model or "",
         )
-        return WholeAnswer(body, reply.started)
+        return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
 
     def stream_completion(self, request: CompletionRequest, person: Person) -> ReplyStream:
         """Text completion objects; `frames` of the result must be closed."""
@@ -95,15 +125,15 @@ class Gateway:
     def create_completion(self, request: CompletionRequest, person: Person) -> WholeAnswer:
         """A whole text completion."""
         turn = read_prompt(request)
-        reply = self._collect(request, turn, person)
+        collected = self._collect(request, turn, person)
         body = text_completion(
-            reply,
+            collected.reply,
             completion_id=_new_id("cmpl"),
             created=int(self._now()),
             model=request.model or "",
             echo=_echo(request, turn),
         )
-        return WholeAnswer(body, reply.started)
+        return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -112,7 +142,7 @@ class Gateway:
     def _stream(
         self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
     ) -> ReplyStream:
-        run = self._open_run(request, turn, person)
+        run = self._begin_run(request, turn, person, streamed=True)
         writer = ReplyWriter(
             shapes,
             completion_id=_new_id(id_prefix),
@@ -128,37 +158,55 @@ class Gateway:
             clock=self._clock,
         )
 
-    def _collect(self, request: SamplingParameters, turn: Turn, person: Person) -> Reply:
-        with closing(self._open_run(request, turn, person)) as run:
-            return collect_reply(run.replies())
+    def _collect(self, request: SamplingParameters, turn: Turn, person: Person) -> CollectedReply:
+        with closing(self._begin_run(request, turn, person, streamed=False)) as run:
+            reply = collect_reply(run.replies())
+            run.settle(reply.text)
+            return CollectedReply(reply, run.memory_was_lost)
 
-    def _open_run(self, request: SamplingParameters, turn: Turn, person: Person) -> Run:
-        app = self._find_app(request.model or "")
+    def _begin_run(self, request: SamplingParameters, turn: Turn, person: Person, *, streamed: bool) -> Run:
+        """Everything from the model's name to a run that goes on at Dify."""
+        context = replace(person.context, is_task=person.context.is_task or is_task(turn, streamed=streamed))
+        app = self._find_app(request.model or "", for_task=context.is_task)
         profile = self._discovery.profile(app)
-        user = dify_user(person.context, person.caller, self._settings.dify_user_prefix)
-        plan = plan_run(turn, app, profile, replay_max_chars=self._settings.replay_max_chars)
-        dify_request = build_request(
-            plan.text,
-            app,
-            profile,
-            user=user,
-            files=self._hand_over(turn.attachments, app, profile, user),
-            conversation_id=plan.conversation_id,
-            auto_generate_name=self._settings.auto_generate_name,
-        )
-        pipeline = ReplyPipeline(
-            reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
-        )
-        events = self._client.open_run(app, dify_request)
+        user = dify_user(context, person.caller, self._settings.dify_user_prefix)
+        files = self._hand_over(turn.attachments, app, profile, user)
+        held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
+
+        def open_run() -> OpenRun:
+            self._check_conversation(app, profile, held, user)
+            dify_request = build_request(
+                held.text,
+                app,
+                profile,
+                user=user,
+                files=files,
+                conversation_id=held.conversation_id,
+                auto_generate_name=self._settings.auto_generate_name and not context.is_task,
+            )
+            pipeline = ReplyPipeline(
+                reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
+            )
+            return OpenRun(self._client.open_run(app, dify_request), pipeline)
+
         return Run(
-            events,
-            pipeline,
+            open_run,
+            held,
             client_gone=person.is_gone,
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
         )
 
-    def _find_app(self, model: str) -> DifyApp:
+    def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn, user: str) -> None:
+        if held.conversation_id is None:
+            return
+        try:
+            self._memory.check(app, profile, held.conversation_id, user)
+        except ConversationNotFound:
+            if not held.begin_anew():
+                raise
+
+    def _find_app(self, model: str, *, for_task: bool = False) -> DifyApp:
         if not model:
             raise InvalidRequest("you must provide a model parameter")
         app = self._settings.find_model(model)
@@ -166,7 +214,8 @@ class Gateway:
             raise ModelNotFound(
                 f"The model {model!r} does not exist or you do not have access to it.", param="model"
             )
-        return app
+        background = self._settings.find_model(app.background_model or "") if for_task else None
+        return background or app
 
     def _hand_over(
         self, attachments: Sequence[Attachment], app: DifyApp, profile: AppProfile, user: str

@@ -1,15 +1,18 @@
-"""One run of an app: Dify's events and their translation, opened and closed together."""
+"""One run of an app: its turn, Dify's events and their translation, opened and closed together."""
 
 import logging
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 from opendify.dify.events import EventStream
-from opendify.errors import ClientLeft, DifyAppError, GatewayError, InternalError
+from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError, InternalError
 from opendify.records import ClientGone, Clock
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEvent, ReplyStarted
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted
+from opendify.turns import HeldTurn
+from opendify.wire.dify import StreamEvent
 from opendify.wire.sse import KEEP_ALIVE
 
 # A slot is to be free within half a second of its client's leaving.
@@ -18,31 +21,54 @@ _WATCH_SECONDS = 0.2
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """A run at Dify and what reads it."""
+
+    events: EventStream
+    pipeline: ReplyPipeline
+
+
 class Run:
-    """What Dify says to one turn; to be closed."""
+    """What Dify says to one turn; to be settled when it ended, and to be closed."""
 
     def __init__(
         self,
-        events: EventStream,
-        pipeline: ReplyPipeline,
+        open_run: Callable[[], OpenRun],
+        held: HeldTurn,
         *,
         client_gone: ClientGone = lambda: False,
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
     ) -> None:
-        """`on_app_error` learns that the app is not what it was taken for."""
-        self._events = events
-        self._pipeline = pipeline
+        """`open_run` starts the run as `held` tells, at once and again where its conversation is gone.
+
+        `on_app_error` learns that the app is not what it was taken for.
+        """
+        self._open_run = open_run
+        self._held = held
         self._client_gone = client_gone
         self._clock = clock
         self._watched_at = clock()
         self._on_app_error = on_app_error
         self._failed_at_dify = False
+        self._was_settled = False
+        self._was_begun_anew = False
+        try:
+            self._open = open_run()
+        except BaseException:
+            held.abandon()
+            raise
 
     @property
     def ended(self) -> bool:
         """True once the answer is whole; nothing follows."""
-        return self._pipeline.ended
+        return self._open.pipeline.ended
+
+    @property
+    def memory_was_lost(self) -> bool:
+        """Whether the client counts on a memory that is gone."""
+        return self._held.memory_was_lost
 
     def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         """What the next read holds; nothing after that much silence, or a shorter one.
@@ -51,14 +77,17 @@ class Run:
             GatewayError: The run failed; what was said before it was given first.
             ClientLeft: Nobody waits for the answer any more.
         """
-        self._watch_client()
+        self._watch()
         try:
-            events = self._events.read(min(timeout_seconds, _WATCH_SECONDS))
+            events = self._open.events.read(min(timeout_seconds, _WATCH_SECONDS))
+        except ConversationNotFound:
+            self._begin_anew()
+            return
         except DifyAppError:
             self._on_app_error()
             raise
         try:
-            yield from self._pipeline.close() if events is None else self._pipeline.feed(events)
+            yield from self._translate(events)
         except GatewayError:
             self._failed_at_dify = True
             raise
@@ -68,16 +97,52 @@ class Run:
         while not self.ended:
             yield from self.read(_WATCH_SECONDS)
 
-    def _watch_client(self) -> None:
-        now = self._clock()
-        if now >= self._watched_at + _WATCH_SECONDS:
-            self._watched_at = now
-            if self._client_gone():
-                raise ClientLeft("The client closed the connection before the answer was whole")
+    def settle(self, answer: str | None) -> None:
+        """The answer ended, and the client is given exactly `answer`; None where it was given another.
+
+        To be called before the client learns of the end, so that its next turn finds
+        the conversation where this one left it.
+        """
+        self._was_settled = True
+        if answer is None or not self._open.pipeline.upstream_ended:
+            self._held.abandon()
+        else:
+            self._held.finish(answer)
 
     def close(self) -> None:
         """Let go of the run; one that still goes on is stopped at Dify."""
-        self._events.close(whole=self._pipeline.upstream_ended or self._failed_at_dify)
+        self._open.events.close(whole=self._open.pipeline.upstream_ended or self._failed_at_dify)
+        if not self._was_settled:
+            self._was_settled = True
+            self._held.abandon()
+
+    def _translate(self, events: list[StreamEvent] | None) -> Iterator[ReplyEvent]:
+        pipeline = self._open.pipeline
+        for reply in pipeline.close() if events is None else pipeline.feed(events):
+            if isinstance(reply, ReplyStarted) and not self._held.started(reply):
+                self._begin_anew()
+                return
+            yield reply
+
+    def _begin_anew(self) -> None:
+        """Replay into a new conversation; nothing of the old run was given to anybody.
+
+        Raises:
+            ConversationNotFound: The client named that very conversation, or a new one is gone too.
+        """
+        self._open.events.close(whole=False)
+        if self._was_begun_anew or not self._held.begin_anew():
+            raise ConversationNotFound("The conversation does not exist, or belongs to another user")
+        self._was_begun_anew = True
+        self._open = self._open_run()
+
+    def _watch(self) -> None:
+        now = self._clock()
+        if now >= self._watched_at + _WATCH_SECONDS:
+            self._watched_at = now
+            self._held.keep()
+            if self._client_gone():
+                raise ClientLeft("The client closed the connection before the answer was whole")
 
 
 class ReplyStream:
@@ -105,6 +170,11 @@ class ReplyStream:
         self._commit_at = clock() + commit_seconds
         self._written_at: float | None = None
 
+    @property
+    def memory_was_lost(self) -> bool:
+        """See `Run.memory_was_lost`."""
+        return self._run.memory_was_lost
+
     def frames(self) -> Generator[bytes, None, None]:
         """One piece a read from Dify, or a comment when there was none for a while.
 
@@ -128,6 +198,8 @@ class ReplyStream:
             for event in self._run.read(self._seconds_to_wait()):
                 if isinstance(event, ReplyStarted):
                     self.started = event
+                if isinstance(event, ReplyEnded):
+                    self._run.settle(self._writer.text)
                 pieces.append(self._writer.feed(event))
         except GatewayError as error:
             raise self._broken_off(pieces, error) from error

@@ -32,6 +32,7 @@ from opendify.configuration.model_table import (
 )
 from opendify.configuration.model_variables import MODEL_SETTINGS, read_model_table
 from opendify.configuration.readers import PROJECT_FOLDER, ApiKey, SettingsError
+from opendify.configuration.replay_templates import read_replay_templates
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
 
@@ -175,6 +176,57 @@ class Settings(_CommonSettings):
     )
     url_prefix: str = setting_without_default(
         "URL_PREFIX", read.url_prefix, "", "The path below which everything is served, such as `/opendify`."
+    )
+    conversation_store_url: str = setting(
+        "CONVERSATION_STORE_URL",
+        read.store_url,
+        "sqlite:///data/conversations.db",
+        "Where conversations are remembered: `sqlite:///data/NAME.db` (in `DATA_DIR`), `redis://…` (also "
+        "`rediss://`, `redis+sentinel://`, `redis+cluster://`) or `postgresql://…`.",
+    )
+    conversation_ttl_days: float = setting(
+        "CONVERSATION_TTL_DAYS",
+        read.days(0.01, 36_500),
+        "30",
+        "Days after which an unused conversation is forgotten here; Dify keeps it.",
+    )
+    conversation_max: int = setting(
+        "CONVERSATION_MAX",
+        read.whole_number(1, 1_000_000_000),
+        "1000000",
+        "So many conversations are remembered; beyond that the oldest are forgotten.",
+    )
+    dify_message_time_resolution_seconds: float = setting(
+        "DIFY_MESSAGE_TIME_RESOLUTION",
+        read.seconds(0, 60),
+        "1",
+        "Seconds that two turns of one conversation stand apart, because Dify orders its memory by them.",
+    )
+    user_id_headers: tuple[str, ...] = setting_without_default(
+        "USER_ID_HEADERS",
+        read.header_names,
+        (),
+        "Further headers that name the person, before the known ones: a comma list.",
+    )
+    chat_id_headers: tuple[str, ...] = setting_without_default(
+        "CHAT_ID_HEADERS",
+        read.header_names,
+        (),
+        "Further headers that name the chat, before the known ones: a comma list.",
+    )
+    openwebui_jwt_secret: str | None = setting_without_default(
+        "OPENWEBUI_JWT_SECRET",
+        read.secret_text,
+        None,
+        "Open WebUI's `FORWARD_USER_INFO_HEADER_JWT_SECRET`; with it only its signed user header counts.",
+        is_secret=True,
+    )
+    replay_templates: Mapping[str, str] | None = setting_without_default(
+        "REPLAY_TEMPLATE_FILE",
+        read_replay_templates,
+        None,
+        "A JSON, YAML or TOML file with the wording of replayed texts: `system`, `history` and `query`, each "
+        "with `{text}`, and the names of the speakers.",
     )
     auto_generate_name: bool = setting(
         "AUTO_GENERATE_NAME",

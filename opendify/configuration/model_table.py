@@ -55,7 +55,8 @@ class DifyApp:
     """One model: a Dify app, the server it lives on, and how it wants to be spoken to.
 
     `timeout_seconds` is how long the app may stay silent; `inputs` are defaults, of which clients may
-    override all but the `locked_inputs`; `mode` is asked of Dify unless it is set here.
+    override all but the `locked_inputs`; `mode` is asked of Dify unless it is set here;
+    `background_model` answers the titles and tags that clients ask for behind a chat.
     """
 
     name: str
@@ -73,6 +74,7 @@ class DifyApp:
     timeout_seconds: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     ca_file: Path | None = None
+    background_model: str | None = None
     description: str = field(default="", repr=False)
 
     @property
@@ -108,9 +110,19 @@ def read_models(table: object, source: str, default_api_base: str | None) -> tup
         except WrongValue as error:
             faults.append(f"{where}: {error}")
     faults += _repeated_names(models, source)
+    faults += _unknown_background_models(models, source)
     if faults:
         raise SettingsError(*faults)
     return tuple(models)
+
+
+def _unknown_background_models(models: list[DifyApp], source: str) -> list[str]:
+    names = {name for model in models for name in (model.name, *model.aliases)}
+    return [
+        f"{source}, entry {shown(model.name)}: `background_model` is no model of this table"
+        for model in models
+        if model.background_model and model.background_model not in names
+    ]
 
 
 def _repeated_names(models: list[DifyApp], source: str) -> list[str]:
@@ -147,6 +159,7 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         timeout_seconds=options.timeout_seconds(),
         headers=options.headers(),
         ca_file=options.file("ca_file"),
+        background_model=options.text("background_model"),
         description=options.text("description") or "",
     )
     for locked in sorted(app.locked_inputs - app.inputs.keys()):

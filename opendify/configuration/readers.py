@@ -126,6 +126,39 @@ def seconds(lowest: float, highest: float) -> Callable[[str], float]:
     return read
 
 
+def days(lowest: float, highest: float) -> Callable[[str], float]:
+    def read(text: str) -> float:
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) and lowest <= float(text) <= highest:
+            return float(text)
+        raise WrongValue(f"must be a number of days from {lowest:g} to {highest:g}, without a unit")
+
+    return read
+
+
+def store_url(text: str) -> str:
+    if not re.match(
+        r"(sqlite:///|rediss?(\+sentinel|\+cluster)?://|postgres(ql)?://)\S", text
+    ) or not is_printable(text):
+        raise WrongValue(
+            "must be sqlite:///data/NAME.db, redis://HOST, redis+sentinel://…, redis+cluster://… or postgresql://HOST/NAME"
+        )
+    return text
+
+
+def header_names(text: str) -> tuple[str, ...]:
+    names = split_list(text)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9-]{1,100}", name):
+            raise WrongValue("must be a comma list of header names, such as X-Chat-Id")
+    return tuple(names)
+
+
+def secret_text(text: str) -> str:
+    if not text.strip():
+        raise WrongValue("must not be blank")
+    return text
+
+
 def short_text(text: str) -> str:
     if len(text) > 64 or not is_printable(text):
         raise WrongValue("must be at most 64 characters, none of them a control character")

@@ -1,26 +1,97 @@
-"""Who speaks: the person behind a request, as headers and body tell it."""
+"""Who speaks, in which chat, and whether a person speaks at all: what headers and body tell.
+
+A header of another client is one row in one of these tables.
+"""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from opendify.records import Caller, Headers
 
 MAX_USER_BYTES = 255
-_USER_HEADERS = ("X-OpenWebUI-User-Id",)
+MAX_ID_CHARS = 512
+
+# Best first: a client that says who speaks in a header means the person, not its own account.
+USER_HEADERS = ("X-OpenWebUI-User-Id", "x-litellm-end-user-id", "x-litellm-customer-id")
+CHAT_HEADERS = ("X-OpenWebUI-Chat-Id", "X-Conversation-Id", "X-Session-Id", "X-Chat-Id")
+CHAT_BODY_FIELDS = ("conversation_id", "chat_id", "session_id")
+CONVERSATION_HEADER = "X-Dify-Conversation-Id"
+TASK_HEADER = "X-OpenWebUI-Task"
+
+# Clients that send the whole transcript every time, told by a header of theirs.
+_WHOLE_TRANSCRIPT_HEADERS = ("X-OpenWebUI-Chat-Id", "X-OpenWebUI-User-Id", "X-OpenWebUI-User-Jwt")
+# Open WebUI's chats that nobody wants kept.
+_TEMPORARY_CHATS = ("temporary:", "local:")
+# Codex sends its session's id here; other clients a mere hint for a cache.
+_PROMPT_CACHE_KEY_IS_CHAT = ("codex",)
 
 
 @dataclass(frozen=True, slots=True)
 class ClientContext:
-    """What a request tells of its sender; empty where it tells nothing."""
+    """What a request tells of its sender; empty where it tells nothing.
+
+    `conversation_id` is one of Dify's, named in a header and meant exactly;
+    `maybe_conversation_id` may be one of Dify's or the client's own chat id.
+    """
 
     user: str = ""
+    chat_id: str = ""
+    conversation_id: str = ""
+    maybe_conversation_id: str = ""
+    is_temporary: bool = False
+    is_task: bool = False
+    sends_whole_transcripts: bool = False
 
 
-def read_client_context(headers: Headers, *body_users: str | None) -> ClientContext:
-    """The person: the first known header, then the body's own fields in the given order."""
-    from_headers = (headers.get(name) for name in _USER_HEADERS)
-    named = (value.strip() for value in (*from_headers, *body_users) if value and value.strip())
-    return ClientContext(user=next(named, ""))
+@dataclass(frozen=True, slots=True)
+class BodyIdentity:
+    """What bodies of all endpoints tell of their sender; values of any type.
+
+    `fields` holds the body's own `conversation_id` and the like, over those in
+    its `metadata`.
+    """
+
+    user: object = None
+    safety_identifier: object = None
+    prompt_cache_key: object = None
+    fields: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityRules:
+    """Names that an operator renamed, and how a signed user is read.
+
+    `read_token` gives the user of a signed token, and raises where it is not good.
+    """
+
+    user_headers: tuple[str, ...] = USER_HEADERS
+    chat_headers: tuple[str, ...] = CHAT_HEADERS
+    token_header: str = "X-OpenWebUI-User-Jwt"  # noqa: S105 - A header's name.
+    read_token: Callable[[str], str] | None = None
+
+
+def read_client_context(
+    headers: Headers, body: BodyIdentity, rules: IdentityRules | None = None
+) -> ClientContext:
+    """Everything that the tables know how to find.
+
+    Raises:
+        Unauthorized: A secret for signed users is set, and the token is not good.
+    """
+    rules = rules or IdentityRules()
+    named = _first(_header_values(headers, rules.chat_headers))
+    in_body = _first(_text(body.fields.get(name)) for name in CHAT_BODY_FIELDS)
+    chat_id = named or in_body or _cache_key(headers, body)
+    return ClientContext(
+        user=_user(headers, body, rules),
+        chat_id=chat_id,
+        conversation_id=_first(_header_values(headers, (CONVERSATION_HEADER,))),
+        maybe_conversation_id="" if named else _text(body.fields.get("conversation_id")),
+        is_temporary=chat_id.startswith(_TEMPORARY_CHATS),
+        is_task=bool(_first(_header_values(headers, (TASK_HEADER,)))),
+        sends_whole_transcripts=bool(_first(_header_values(headers, _WHOLE_TRANSCRIPT_HEADERS))),
+    )
 
 
 def dify_user(context: ClientContext, caller: Caller, prefix: str) -> str:
@@ -34,3 +105,34 @@ def dify_user(context: ClientContext, caller: Caller, prefix: str) -> str:
         return encoded.decode()
     digest = hashlib.sha256(encoded).hexdigest()[:32]
     return f"{encoded[: MAX_USER_BYTES - 33].decode('utf-8', 'ignore')}~{digest}"
+
+
+def _user(headers: Headers, body: BodyIdentity, rules: IdentityRules) -> str:
+    if rules.read_token:
+        token = _first(_header_values(headers, (rules.token_header,)))
+        # Plain headers prove nothing where signed ones are to be had.
+        from_headers = rules.read_token(token) if token else ""
+    else:
+        from_headers = _first(_header_values(headers, rules.user_headers))
+    return _first((from_headers, _text(body.user), _text(body.safety_identifier)))
+
+
+def _cache_key(headers: Headers, body: BodyIdentity) -> str:
+    agent = (headers.get("User-Agent") or "").lower()
+    return _text(body.prompt_cache_key) if agent.startswith(_PROMPT_CACHE_KEY_IS_CHAT) else ""
+
+
+def _header_values(headers: Headers, names: Iterable[str]) -> Iterable[str]:
+    return (_text(headers.get(name)) for name in names)
+
+
+def _first(values: Iterable[str]) -> str:
+    return next((value for value in values if value), "")
+
+
+def _text(value: object) -> str:
+    """An id as text; what is no text or number, or absurdly long, names nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    text = str(value).strip()
+    return text if len(text) <= MAX_ID_CHARS else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -15,18 +15,24 @@ from opendify.translate.turn import HistoryMessage, HistoryRole, Turn
 
 _SYSTEM_INPUTS = ("system", "system_prompt", "instructions")
 _HISTORY_INPUTS = ("history", "messages", "chat_history")
-_SPEAKERS: dict[HistoryRole, str] = {"user": "User", "assistant": "Assistant", "tool": "Tool"}
-_OMITTED = "[Earlier messages are left out.]"
 _BETWEEN = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Templates:
-    """The wording around replayed texts; `{text}` stands for them."""
+    """The wording around replayed texts, whose place is `{text}`, and the speakers' names."""
 
     system: str = "<instructions>\n{text}\n</instructions>"
     history: str = "<conversation_so_far>\n{text}\n</conversation_so_far>"
     query: str = "{text}"
+    user: str = "User"
+    assistant: str = "Assistant"
+    tool: str = "Tool"
+    omitted: str = "[Earlier messages are left out.]"
+
+    def speaker(self, role: HistoryRole) -> str:
+        """What a message of `role` begins with."""
+        return {"user": self.user, "assistant": self.assistant, "tool": self.tool}[role]
 
 
 def first_turn_text(
@@ -84,7 +90,13 @@ def _context_parts(
     """The system prompt and the history, as far as there are any, and where each goes."""
     parts = (
         (turn.system, app.system, _SYSTEM_INPUTS, templates.system, True),
-        (history_text(turn.history, max_chars), app.history, _HISTORY_INPUTS, templates.history, False),
+        (
+            history_text(turn.history, max_chars, templates),
+            app.history,
+            _HISTORY_INPUTS,
+            templates.history,
+            False,
+        ),
     )
     for text, placement, usual_names, template, counts_on_every_turn in parts:
         declared = profile.find_input(*usual_names)
@@ -101,20 +113,24 @@ def _input_for(placement: Placement, declared: InputField | None) -> str | None:
     return declared.name if declared and placement == "auto" else None
 
 
-def history_text(history: Sequence[HistoryMessage], max_chars: int) -> str:
+def history_text(
+    history: Sequence[HistoryMessage], max_chars: int, templates: Templates | None = None
+) -> str:
     """The messages as a dialogue of at most `max_chars`; the oldest are left out when that is short."""
-    lines = [_line(message) for message in history]
+    templates = templates or Templates()
+    omitted = templates.omitted
+    lines = [_line(message, templates) for message in history]
     size = sum(len(line) + len(_BETWEEN) for line in lines) - len(_BETWEEN)
     if size <= max_chars:
         return _BETWEEN.join(lines)
-    size += len(_OMITTED) + len(_BETWEEN)
+    size += len(omitted) + len(_BETWEEN)
     oldest = 0
     while oldest < len(lines) and size > max_chars:
         size -= len(lines[oldest]) + len(_BETWEEN)
         oldest += 1
-    return _BETWEEN.join([_OMITTED, *lines[oldest:]]) if size <= max_chars else _OMITTED[:max_chars]
+    return _BETWEEN.join([omitted, *lines[oldest:]]) if size <= max_chars else omitted[:max_chars]
 
 
-def _line(message: HistoryMessage) -> str:
+def _line(message: HistoryMessage, templates: Templates) -> str:
     names = [f"[File: {name}]" for name in message.attachment_names]
-    return f"{_SPEAKERS[message.role]}: {' '.join(filter(None, [message.text, *names]))}"
+    return f"{templates.speaker(message.role)}: {' '.join(filter(None, [message.text, *names]))}"

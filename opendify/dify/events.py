@@ -56,6 +56,7 @@ class EventStream:
         self._error_body = bytearray()
         self._failure: GatewayError | None = None
         self._connection_broke = False
+        self._was_closed = False
         self._was_silent = False
         self._at_end = False
         self._task_id: str | None = None
@@ -84,6 +85,9 @@ class EventStream:
         Does not block: what Dify still sends is read in the background, since it
         keeps the part that was said only while somebody reads.
         """
+        if self._was_closed:
+            return
+        self._was_closed = True
         if whole:
             # By now the end has usually come too, and the connection is free for the next run.
             self._receive(0)

@@ -54,7 +54,7 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     first = next(frames)
     response = flask.Response(chain((first,), frames), content_type="text/event-stream; charset=utf-8")
     response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    response.headers.update(dify_headers(stream.started))
+    response.headers.update(dify_headers(stream.started, memory_was_lost=stream.memory_was_lost))
     log_fields = flask.g.log_fields
 
     def close() -> None:
@@ -66,9 +66,10 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     return response
 
 
-def dify_headers(started: ReplyStarted | None) -> Mapping[str, str]:
-    """Dify's ids, as far as they are known when the headers leave."""
+def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapping[str, str]:
+    """Dify's ids, as far as they are known when the headers leave, and whether its memory is gone."""
     ids = {
+        "X-OpenDify-Memory": "lost" if memory_was_lost else None,
         "X-Dify-Conversation-Id": started and started.conversation_id,
         "X-Dify-Message-Id": started and started.message_id,
     }

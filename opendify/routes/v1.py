@@ -6,39 +6,52 @@ import flask
 from flask.typing import ResponseReturnValue
 
 from opendify.access.keys import KeyRing, presented_key
-from opendify.conversations.identity import read_client_context
+from opendify.conversations.identity import (
+    CHAT_BODY_FIELDS,
+    BodyIdentity,
+    IdentityRules,
+    read_client_context,
+)
 from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Caller
 from opendify.routes.answers import dify_headers, event_stream, json_response, parse
 from opendify.routes.paths import DEPLOYMENT
 from opendify.serving.client_watch import client_watch
-from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters, UserObject
+from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 
 _RequestT = TypeVar("_RequestT", bound=SamplingParameters)
 
 
-def v1_blueprint(gateway: Gateway, keys: KeyRing) -> flask.Blueprint:
+def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules) -> flask.Blueprint:
     """The routes below `/v1`."""
     blueprint = flask.Blueprint("v1", __name__, url_prefix="/v1")
 
+    def authenticated() -> Caller:
+        return keys.authenticate(flask.request.headers, flask.request.remote_addr)
+
+    def person(caller: Caller, body: SamplingParameters, safety_identifier: object = None) -> Person:
+        request = flask.request
+        context = read_client_context(request.headers, _identity(body, safety_identifier), rules)
+        return Person(caller, context, client_watch(request.environ))
+
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
-        caller = keys.authenticate(flask.request.headers, flask.request.remote_addr)
+        caller = authenticated()
         body = _with_deployment(parse(ChatCompletionRequest))
-        person = _person(caller, body.user, body.safety_identifier)
+        who = person(caller, body, body.safety_identifier)
         if body.stream:
-            return event_stream(gateway.stream_chat_completion(body, person))
-        return _whole(gateway.create_chat_completion(body, person))
+            return event_stream(gateway.stream_chat_completion(body, who))
+        return _whole(gateway.create_chat_completion(body, who))
 
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
-        caller = keys.authenticate(flask.request.headers, flask.request.remote_addr)
+        caller = authenticated()
         body = _with_deployment(parse(CompletionRequest))
-        person = _person(caller, body.user, None)
+        who = person(caller, body)
         if body.stream:
-            return event_stream(gateway.stream_completion(body, person))
-        return _whole(gateway.create_completion(body, person))
+            return event_stream(gateway.stream_completion(body, who))
+        return _whole(gateway.create_completion(body, who))
 
     @blueprint.get("/models")
     def list_models() -> ResponseReturnValue:
@@ -46,21 +59,23 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing) -> flask.Blueprint:
         request = flask.request
         if not keys.is_open_to(request.remote_addr) and not presented_key(request.headers):
             return json_response({"object": "list", "data": []})
-        keys.authenticate(flask.request.headers, flask.request.remote_addr)
+        authenticated()
         return json_response({"object": "list", "data": gateway.list_models()})
 
     @blueprint.get("/models/<path:model>")
     def get_model(model: str) -> ResponseReturnValue:
-        keys.authenticate(flask.request.headers, flask.request.remote_addr)
+        authenticated()
         return json_response(gateway.get_model(model))
 
     return blueprint
 
 
-def _person(caller: Caller, user: UserObject | None, safety_identifier: str | None) -> Person:
-    request = flask.request
-    context = read_client_context(request.headers, user.id if user else None, safety_identifier)
-    return Person(caller, context, client_watch(request.environ))
+def _identity(body: SamplingParameters, safety_identifier: object) -> BodyIdentity:
+    """What the body tells of its sender: its own fields over those in its `metadata`."""
+    metadata = body.metadata if isinstance(body.metadata, dict) else {}
+    named = {name: getattr(body, name) or metadata.get(name) for name in CHAT_BODY_FIELDS}
+    user = body.user.id if body.user else None
+    return BodyIdentity(user, safety_identifier, body.prompt_cache_key, named)
 
 
 def _with_deployment(body: _RequestT) -> _RequestT:
@@ -72,4 +87,5 @@ def _with_deployment(body: _RequestT) -> _RequestT:
 
 
 def _whole(answer: WholeAnswer) -> flask.Response:
-    return json_response(answer.body, headers=dify_headers(answer.started))
+    headers = dify_headers(answer.started, memory_was_lost=answer.memory_was_lost)
+    return json_response(answer.body, headers=headers)

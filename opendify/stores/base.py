@@ -54,15 +54,20 @@ class ConversationStore(Protocol):
     """One turn at a time, over all threads, processes and machines that share the store.
 
     A claim is a random token that its holder invents. It belongs to one
-    conversation, ends with `save` or `release`, and is void from `until` on, so that
-    a holder that died blocks nobody for long. Every method may raise
-    `StoreUnavailable`.
+    conversation and ends with `save`, `release` or `delete`. From `until` on another
+    may take the conversation over, so that a holder that died blocks nobody for long;
+    until one does, the late holder may still renew or save. "Newest" and "oldest" go
+    by `updated_at`, and leave open which of two equal ones comes first. NUL and lone
+    surrogates in a text are kept as U+FFFD. Every method may raise `StoreUnavailable`.
     """
 
     def claim_match(
         self, match_key: str, *, claim: str, now: float, until: float
     ) -> StoredConversation | None:
-        """Claim the newest unclaimed conversation with this key; None where there is none."""
+        """Claim the newest unclaimed conversation with this key; None where there is none.
+
+        An empty key matches nothing.
+        """
         ...
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
@@ -76,8 +81,9 @@ class ConversationStore(Protocol):
     def save(self, conversation: StoredConversation, *, claim: str) -> bool:
         """Write what a turn left, and end its claim.
 
-        A new conversation is inserted. One that exists is replaced only while
-        `claim` holds it: False where the claim was lost, and nothing is written.
+        A conversation that is not there, new or deleted meanwhile, is inserted. One that
+        is there is replaced only while `claim` holds it: False where the claim was lost,
+        and nothing is written.
         """
         ...
 
@@ -102,11 +108,14 @@ class ConversationStore(Protocol):
         ...
 
     def of_user(self, user: str, caller: str | None) -> list[StoredConversation]:
-        """All conversations of one Dify user, of one caller or of all."""
+        """All conversations of one Dify user, of one caller or of all, newest first."""
         ...
 
     def all(self) -> Iterator[StoredConversation]:
-        """Every conversation, oldest first, read in bounded pieces."""
+        """Every conversation, oldest first, read in bounded pieces.
+
+        One that a turn changes meanwhile may come twice; none is left out.
+        """
         ...
 
     def delete(self, id: str) -> bool:
@@ -138,5 +147,5 @@ class ConversationStore(Protocol):
         ...
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close this process's connections; the next use opens others."""
         ...

@@ -54,6 +54,8 @@ def sqlite_path(url: str, data_dir: Path) -> Path:
             "a SQLite URL is sqlite:///data/NAME.db, or sqlite:////absolute/path.db, and has no options"
         )
     first, _, rest = path.partition("/")
-    if first == data_dir.name or (first == "data" and rest):
-        return (data_dir / rest).absolute()
-    return (data_dir.parent / path).absolute()
+    is_in_data_dir = rest and first in ("data", data_dir.name)
+    found = (data_dir / rest if is_in_data_dir else data_dir.parent / path).absolute()
+    if found == data_dir.absolute():
+        raise ValueError("a SQLite URL names a file, and this is the data folder")
+    return found

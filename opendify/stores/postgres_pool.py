@@ -5,6 +5,7 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
+from time import monotonic
 from typing import Final, LiteralString, TypeVar
 
 import psycopg
@@ -18,6 +19,9 @@ from opendify.stores.migrations.postgres import migrate
 _MAX_CONNECTIONS: Final = 8
 _TIMEOUT_SECONDS: Final = 1.0
 _SLOW_TIMEOUT_SECONDS: Final = 60.0
+_REFUSE_SECONDS: Final = 0.5
+
+_FORM: Final = "a PostgreSQL URL is postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
 _Result = TypeVar("_Result")
 Row = tuple[object, ...]
@@ -41,9 +45,11 @@ class PostgresPool:
 
     def __init__(self, url: str, steps: Sequence[Sequence[LiteralString]]) -> None:
         try:
-            conninfo_to_dict(url)
+            ports = str(conninfo_to_dict(url).get("port") or "").split(",")
         except psycopg.Error:
-            raise ValueError("a PostgreSQL URL is postgresql://USER:PASSWORD@HOST:5432/DATABASE") from None
+            raise ValueError(_FORM) from None
+        if not all(port.isdecimal() or not port for port in ports):
+            raise ValueError(_FORM)
         self._url = url
         self._steps = steps
         self._by_process: dict[int, _OfProcess] = {}
@@ -75,6 +81,7 @@ class _OfProcess:
         self._lock = Lock()
         self._is_migrated = False
         self._is_open = False
+        self._refuse_until = 0.0
         self._pool = ConnectionPool(
             url,
             connection_class=ImpatientConnection,
@@ -86,29 +93,46 @@ class _OfProcess:
             timeout=_TIMEOUT_SECONDS,
             # Every call tries anew; a schedule of its own would make recovery late.
             reconnect_timeout=0,
-            check=_refuse_if_closed,
+            reconnect_failed=self._note_failure,
             open=False,
             name="conversations",
         )
 
     @contextmanager
     def connection(self, steps: Sequence[Sequence[LiteralString]]) -> Iterator[ImpatientConnection]:
+        if monotonic() < self._refuse_until:
+            raise psycopg.OperationalError("no connection could be made a moment ago")
         with self._lock:
             if not self._is_open:
                 self._pool.open()
                 self._is_open = True
-        with self._pool.connection() as connection:
-            try:
-                self._migrate_once(connection, steps)
-                yield connection
-            except psycopg.errors.UndefinedTable:
-                # Somebody dropped or restored the database; the next use looks again.
-                self._is_migrated = False
-                raise
-            except psycopg.OperationalError:
-                # It may be in the middle of a statement.
-                connection.close()
-                raise
+        connection = self._live_connection()
+        try:
+            self._migrate_once(connection, steps)
+            yield connection
+        except psycopg.errors.UndefinedTable:
+            # Somebody dropped or restored the database; the next use looks again.
+            self._is_migrated = False
+            raise
+        except BaseException:
+            # It may be in the middle of a statement.
+            connection.close()
+            raise
+        finally:
+            self._pool.putconn(connection)
+
+    def _note_failure(self, _: object) -> None:
+        # While the server is away, not every thread shall wait for the pool's whole timeout.
+        self._refuse_until = monotonic() + _REFUSE_SECONDS
+
+    def _live_connection(self) -> ImpatientConnection:
+        # The pool's own `check` waits for a second once it has met a dead connection.
+        connection = self._pool.getconn()
+        while _has_hung_up(connection):
+            connection.close()
+            self._pool.putconn(connection)
+            connection = self._pool.getconn()
+        return connection
 
     def close(self) -> None:
         self._pool.close()
@@ -123,9 +147,8 @@ class _OfProcess:
         self._is_migrated = True
 
 
-def _refuse_if_closed(connection: ImpatientConnection) -> None:
-    """Notice without a round trip that the server has hung up: an idle socket is silent."""
+def _has_hung_up(connection: ImpatientConnection) -> bool:
+    """Whether the server closed an idle connection, told without a round trip: else it is silent."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        raise psycopg.OperationalError("the server closed the connection")
+    return bool(poll.poll(0))

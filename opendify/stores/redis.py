@@ -191,7 +191,8 @@ class RedisStore:
 def _errors_mapped() -> Iterator[None]:
     try:
         yield
-    except (redis.RedisError, OSError) as error:
+    # That of the cluster is no `RedisError`.
+    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         raise StoreUnavailable(f"Redis: {error}") from error
 
 

@@ -1,6 +1,6 @@
 """Clients for one Redis, for one behind sentinels, and for a cluster, by their URLs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -22,10 +22,10 @@ class RedisAddress:
     """What a URL says. `kind` is `single`, `sentinel` or `cluster`."""
 
     kind: str
-    url: str
+    url: str = field(repr=False)
     hosts: tuple[tuple[str, int], ...]
     username: str | None
-    password: str | None
+    password: str | None = field(repr=False)
     uses_tls: bool
     tls_options: dict[str, str]
     service: str

@@ -5,8 +5,10 @@
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
+from opendify.records import Clock
 from opendify.stores.base import StoredConversation, StoreStatistics
 from opendify.stores.migrations.sqlite import STEPS, schema_version
 from opendify.stores.rows import COLUMNS, read_row, storable_text, write_row
@@ -43,10 +45,14 @@ _SAVE: Final = f"""
         claim = NULL, claimed_until = 0
     WHERE claim = :claim
 """
-_STATISTICS: Final = """
-    SELECT count(*), count(DISTINCT user), coalesce(sum(turns), 0), min(updated_at), max(updated_at)
-    FROM conversations
+# Each is answered by an index; together in one statement they would be sorted.
+_USERS_AND_AGES: Final = """
+    SELECT
+        (SELECT count(DISTINCT user) FROM conversations),
+        (SELECT min(updated_at) FROM conversations),
+        (SELECT max(updated_at) FROM conversations)
 """
+_BY_MODEL: Final = "SELECT model, count(*), sum(turns) FROM conversations GROUP BY model ORDER BY model"
 _PIECE_OF_ALL: Final = f"""
     SELECT rowid, {_COLUMNS} FROM conversations
     WHERE (updated_at, rowid) > (:updated_at, :rowid)
@@ -62,11 +68,19 @@ _DELETE_OLDEST: Final = """
 class SQLiteStore:
     """Each call is one transaction; what deletes or reads much does it in pieces.
 
-    Nothing expires by itself: `delete_older_than` does that. `steps` is the schema.
+    Nothing expires by itself: `delete_older_than` does that. `steps` is the schema, and
+    `clock` a monotonic one.
     """
 
-    def __init__(self, path: Path, steps: Sequence[Sequence[str]] = STEPS) -> None:
-        self._file = SQLiteFile(path, steps)
+    def __init__(
+        self,
+        path: Path,
+        steps: Sequence[Sequence[str]] = STEPS,
+        *,
+        busy_timeout_seconds: float = 10.0,
+        clock: Clock = monotonic,
+    ) -> None:
+        self._file = SQLiteFile(path, steps, busy_timeout_seconds, clock)
 
     def claim_match(
         self, match_key: str, *, claim: str, now: float, until: float
@@ -154,11 +168,11 @@ class SQLiteStore:
     def statistics(self) -> StoreStatistics:
         with self._file.aside() as connection:
             connection.execute("BEGIN")
-            conversations, users, turns, oldest_at, newest_at = connection.execute(_STATISTICS).fetchone()
-            by_model = dict(
-                connection.execute("SELECT model, count(*) FROM conversations GROUP BY model ORDER BY model")
-            )
-        return StoreStatistics(conversations, users, turns, by_model, oldest_at, newest_at)
+            users, oldest_at, newest_at = connection.execute(_USERS_AND_AGES).fetchone()
+            models = connection.execute(_BY_MODEL).fetchall()
+        by_model = {model: count for model, count, _ in models}
+        turns = sum(turns for _, _, turns in models)
+        return StoreStatistics(sum(by_model.values()), users, turns, by_model, oldest_at, newest_at)
 
     def about(self) -> Mapping[str, object]:
         with self._file.reading() as connection:

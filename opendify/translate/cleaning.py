@@ -7,7 +7,7 @@ MAX_MESSAGE_CHARS = 500
 _MAX_READ_CHARS = 4 * MAX_MESSAGE_CHARS
 
 _STACK = "Traceback (most recent call last):"
-_PLUGIN_FAILURE = re.compile(r'(?:req_id: \w+ )?(?:\w*Error: )*(?P<object>\{"args":)')
+_PLUGIN_FAILURE = re.compile(r'(?:req_id: \w{1,60} )?(?:\w{0,60}Error: ){0,4}(?P<object>\{"args":)')
 _VALIDATION_FAULT = re.compile(r"^(?P<field>\S+)\n  (?P<fault>.*?)(?: \[type=.*)?$", re.M)
 
 _HOST = r"[A-Za-z][\w-]*(?:\.[\w-]+)+"

@@ -63,6 +63,11 @@ class ReplyWriter:
         self._started = ReplyStarted(task_id=None)
 
     @property
+    def text(self) -> str | None:
+        """What the client was given; None where moderation took back what had left already."""
+        return None if self._contradicted else "".join(self._text)
+
+    @property
     def has_text(self) -> bool:
         """Whether any part of the answer was written."""
         return bool(self._text)

@@ -169,6 +169,12 @@ class SamplingParameters(_Shape):
 
     model: str | None = None
     stream: StrictBool | None = None
+    # Names of a chat; what is no name is passed over, since clients put other things there too.
+    conversation_id: object = None
+    chat_id: object = None
+    session_id: object = None
+    prompt_cache_key: object = None
+    metadata: object = None
     stream_options: StreamOptions | None = None
     stop: Stop | None = None
     user: UserField | None = None

@@ -80,7 +80,12 @@ def migrate(
 
 def schema_version(connection: psycopg.Connection[tuple[object, ...]]) -> int:
     """How many steps the database has had."""
-    if _answer(connection, "SELECT to_regclass('opendify.schema_version')::text") is None:
+    # `to_regclass` may answer from a cache that is older than the lock.
+    tables: LiteralString = """
+        SELECT count(*) FROM pg_catalog.pg_tables
+        WHERE schemaname = 'opendify' AND tablename = 'schema_version'
+    """
+    if _answer(connection, tables) == 0:
         return 0
     version = _answer(connection, "SELECT version FROM opendify.schema_version")
     return version if isinstance(version, int) else 0
@@ -88,7 +93,8 @@ def schema_version(connection: psycopg.Connection[tuple[object, ...]]) -> int:
 
 def _create_schema(connection: psycopg.Connection[tuple[object, ...]]) -> None:
     # Even with IF NOT EXISTS this needs a right that an ordinary role may not have.
-    if _answer(connection, "SELECT to_regnamespace('opendify')::text") is None:
+    schemas: LiteralString = "SELECT count(*) FROM pg_catalog.pg_namespace WHERE nspname = 'opendify'"
+    if _answer(connection, schemas) == 0:
         connection.execute("CREATE SCHEMA opendify")
     connection.execute("CREATE TABLE opendify.schema_version (version integer NOT NULL)")
     connection.execute("INSERT INTO opendify.schema_version VALUES (0)")

@@ -1,0 +1,88 @@
+"""What of a transcript decides whether Dify has seen it: digests of normalised messages.
+
+The system prompt is not in it, since clients put the time there.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from opendify.translate.turn import HistoryMessage
+
+MESSAGE_DIGEST_BYTES = 8
+MOST_RECENT_MESSAGES = 64
+"""So many digests are kept, which is more than any sliding window seen."""
+
+# How clients wrap a model's thinking when they send an answer back, and how they mark attached files.
+_WRAPPED = re.compile(
+    r"<think(?:\s[^>]*)?>.*?(?:</think>|\Z)"
+    r"|<thinking>.*?</thinking>"
+    r"|<details[^>]*(?:type=\"reasoning\"|\bopen\b)[^>]*>.*?</details>"
+    r"|<attached_files>.*?</attached_files>"
+    r"|<files>.*?</files>",
+    re.IGNORECASE | re.DOTALL,
+)
+_DATE_WORDS = re.compile(
+    r"\d+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
+    r"|\b(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|am|pm)\b"
+    r"|星期[一二三四五六日天]|周[一二三四五六日]|[上下]午",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What Dify has seen, or would have to have seen: as digests only."""
+
+    fingerprint: bytes
+    """Of all messages; 16 bytes."""
+    recent: bytes
+    """Of the last messages one by one, `MESSAGE_DIGEST_BYTES` each, oldest first."""
+    ends_with_answer: bool
+
+
+def normalise(text: str) -> str:
+    """`text` without what clients do to it: trimming, line ends, wrapped or dropped thinking, file marks."""
+    if "<" in text:
+        text = _WRAPPED.sub("", text)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.strip()
+
+
+def fingerprint(messages: Sequence[HistoryMessage]) -> Transcript:
+    """The digests of a transcript, oldest message first."""
+    contents = [_content(message) for message in messages]
+    # Lengths keep the borders between messages apart.
+    framed = b"".join(len(content).to_bytes(4, "big") + content for content in contents)
+    recent = b"".join(map(_message_digest, contents[-MOST_RECENT_MESSAGES:]))
+    ends_with_answer = bool(messages) and messages[-1].role == "assistant"
+    return Transcript(hashlib.blake2b(framed, digest_size=16).digest(), recent, ends_with_answer)
+
+
+def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence[HistoryMessage]) -> bytes:
+    """What else must be equal where no chat id tells two transcripts apart.
+
+    The inputs, the files of earlier turns, and the system prompt without digits
+    and date words.
+    """
+    files = [digest for message in messages for digest in message.attachment_digests]
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (
+        " ".join(_DATE_WORDS.sub("", system).split()),
+        repr(sorted(inputs.items(), key=str)),
+        *files,
+    ):
+        encoded = part.encode("utf-8", "replace")
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.digest()
+
+
+def _content(message: HistoryMessage) -> bytes:
+    return f"{message.role}\n{normalise(message.text)}".encode("utf-8", "replace")
+
+
+def _message_digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=MESSAGE_DIGEST_BYTES).digest()
