@@ -3,14 +3,15 @@
 import ipaddress
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-import flask
 import pytest
 from flask.testing import FlaskClient
 
 from opendify.app import create_app
 from tests.fakes.mock_dify import MockDify
 from tests.fakes.settings import make_settings
+from tests.fakes.waiting import NewThreads, run_threads
 
 Serve = Callable[..., FlaskClient]
 
@@ -19,7 +20,9 @@ def _refuse_the_network(happening: str, facts: tuple[object, ...]) -> None:
     if happening != "socket.connect" or not isinstance(facts[1], tuple):
         return
     host = str(facts[1][0])
-    if host != "localhost" and not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
+    if host in {"localhost", "0.0.0.0", "::"}:
+        return
+    if not ipaddress.ip_address(host.partition("%")[0]).is_loopback:
         raise RuntimeError(f"a test wanted to connect to {host}")
 
 
@@ -33,15 +36,17 @@ def dify() -> MockDify:
 
 
 @pytest.fixture
-def serve(dify: MockDify) -> Serve:
+def serve(dify: MockDify, tmp_path: Path) -> Serve:
     """Makes a test client of the app in front of `dify`; takes what `make_settings` takes."""
 
-    def client(models: dict[str, object] | None = None, **environ: str) -> FlaskClient:
-        app = create_app(make_settings(models, **environ), transport=dify.transport, now=lambda: 1_700_000_000)
-        return _local(app)
+    def client(models: dict[str, object] | None = None, /, **environ: str) -> FlaskClient:
+        settings = make_settings(models, **{"DATA_DIR": str(tmp_path), **environ})
+        return create_app(settings, transport=dify.transport, now=lambda: 1_700_000_000).test_client()
 
     return client
 
 
-def _local(app: flask.Flask) -> FlaskClient:
-    return app.test_client()
+@pytest.fixture
+def new_run_threads() -> NewThreads:
+    before = set(run_threads())
+    return lambda: [thread for thread in run_threads() if thread not in before]

@@ -290,7 +290,7 @@ def service_with_a_key(dify: str, tmp_path: Path) -> Iterator[Service]:
             "DATA_DIR": str(tmp_path / "data"),
         }
     )
-    KeyRing(settings).first_key_file()
+    KeyRing(settings).first_key_files()
     with served(create_app(settings)) as url:
         yield Service(url, tmp_path)
 

@@ -12,7 +12,7 @@ SECRET = "app-Q7wErTy1UiOp2AsDfGh3JkLz"
 BASE = "https://dify.example/v1"
 OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
-    "history, reasoning, timeout_seconds, headers, ca_file, description"
+    "history, reasoning, timeout_seconds, headers, ca_file, background_model, description"
 )
 
 

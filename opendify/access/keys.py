@@ -16,6 +16,7 @@ from opendify.settings import Settings
 
 _BEARER = re.compile(r"\s*bearer\s+(?P<key>.*\S)\s*", re.IGNORECASE)
 _FIRST_KEY_FILE = "api-key"
+_ADMIN_KEY_FILE = "admin-key"
 # No name in `API_KEYS` can begin like this, so that nobody else is taken for one of these callers.
 _ANONYMOUS = Caller("#anonymous")
 _ADMIN = Caller("#admin")
@@ -25,8 +26,8 @@ _FIRST = Caller("#first-key")
 class KeyRing:
     """The keys that this service accepts.
 
-    In production with no key at all, the first use makes one and writes it to
-    `DATA_DIR/api-key`, so that a service set up with two variables is closed.
+    In production with no key at all, the first use makes an ordinary one and an admin's
+    in `DATA_DIR`, so that a service set up with two variables is closed.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -65,13 +66,18 @@ class KeyRing:
             raise Unauthorized(f"Incorrect API key provided: {_masked(key)}.")
         return caller
 
-    def first_key_file(self) -> Path | None:
-        """The file of the key that was made for want of any; None where keys are configured."""
-        if self.is_open or self._settings.api_keys:
-            return None
-        path = self._settings.data_dir / _FIRST_KEY_FILE
-        ensure_secret(path)
-        return path
+    def first_key_files(self) -> Mapping[Path, Caller]:
+        """The files of the keys that were made for want of any, an ordinary one and the admin's."""
+        settings = self._settings
+        if self.is_open or settings.api_keys or settings.admin_api_key:
+            return {}
+        files = {
+            settings.data_dir / _FIRST_KEY_FILE: _FIRST,
+            settings.data_dir / _ADMIN_KEY_FILE: _ADMIN,
+        }
+        for file in files:
+            ensure_secret(file)
+        return files
 
     @property
     def _is_open_on_loopback(self) -> bool:
@@ -84,9 +90,8 @@ class KeyRing:
         callers = {_digest(each.key): Caller(each.id) for each in self._settings.api_keys}
         if self._settings.admin_api_key:
             callers.setdefault(_digest(self._settings.admin_api_key), _ADMIN)
-        first_key_file = self.first_key_file()
-        if first_key_file:
-            callers[_digest(ensure_secret(first_key_file))] = _FIRST
+        for file, caller in self.first_key_files().items():
+            callers[_digest(ensure_secret(file))] = caller
         return callers
 
     def _refuse_web_pages(self, headers: Headers) -> None:

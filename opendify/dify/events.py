@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.pump import Head, ResponsePump
-from opendify.errors import DifyError, DifyTimeout, GatewayError, RateLimited
+from opendify.errors import DifyError, DifyTimeout, GatewayError, InternalError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
@@ -103,6 +103,10 @@ class EventStream:
                 items = self._pump.take(timeout_seconds)
         except GatewayError as error:
             self._failure, self._connection_broke = error, True
+            return []
+        except Exception as error:  # noqa: BLE001 - Whatever ended the pump ended the connection too.
+            self._failure, self._connection_broke = InternalError("The connection to Dify failed"), True
+            self._failure.__cause__ = error
             return []
         self._was_silent = not items
         if items:

@@ -15,12 +15,13 @@ def announce_keys() -> None:
     try:
         settings = load_settings()
         keys = KeyRing(settings)
-        file = keys.first_key_file()
+        files = keys.first_key_files()
     except SettingsError as error:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"DATA_DIR: the first API key cannot be written ({error.strerror}: {error.filename})")
-    if file:
-        sys.stderr.write(f"No API_KEYS are set: clients use the key in {file}\n")
+    if files:
+        ordinary, admin = files
+        sys.stderr.write(f"No API_KEYS are set: clients use the key in {ordinary}, admins that in {admin}\n")
     elif keys.is_open:
         sys.stderr.write("Any key is accepted, and none\n")

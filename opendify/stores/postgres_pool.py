@@ -11,7 +11,7 @@ from typing import Final, LiteralString, TypeVar
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations.postgres import migrate
@@ -82,6 +82,7 @@ class _OfProcess:
         self._is_migrated = False
         self._is_open = False
         self._refuse_until = 0.0
+        self._in_use: set[ImpatientConnection] = set()
         self._pool = ConnectionPool(
             url,
             connection_class=ImpatientConnection,
@@ -93,7 +94,6 @@ class _OfProcess:
             timeout=_TIMEOUT_SECONDS,
             # Every call tries anew; a schedule of its own would make recovery late.
             reconnect_timeout=0,
-            reconnect_failed=self._note_failure,
             open=False,
             name="conversations",
         )
@@ -107,6 +107,7 @@ class _OfProcess:
                 self._pool.open()
                 self._is_open = True
         connection = self._live_connection()
+        self._in_use.add(connection)
         try:
             self._migrate_once(connection, steps)
             yield connection
@@ -119,20 +120,27 @@ class _OfProcess:
             connection.close()
             raise
         finally:
+            self._in_use.discard(connection)
             self._pool.putconn(connection)
-
-    def _note_failure(self, _: object) -> None:
-        # While the server is away, not every thread shall wait for the pool's whole timeout.
-        self._refuse_until = monotonic() + _REFUSE_SECONDS
 
     def _live_connection(self) -> ImpatientConnection:
         # The pool's own `check` waits for a second once it has met a dead connection.
-        connection = self._pool.getconn()
+        connection = self._next_connection()
         while _has_hung_up(connection):
             connection.close()
             self._pool.putconn(connection)
-            connection = self._pool.getconn()
+            connection = self._next_connection()
         return connection
+
+    def _next_connection(self) -> ImpatientConnection:
+        try:
+            return self._pool.getconn()
+        except PoolTimeout:
+            # Where some are in use, the pool is busy; where none is, the server is away, and
+            # not every thread shall wait for it.
+            if not self._in_use:
+                self._refuse_until = monotonic() + _REFUSE_SECONDS
+            raise
 
     def close(self) -> None:
         self._pool.close()

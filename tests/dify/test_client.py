@@ -61,7 +61,10 @@ def test_a_file_is_uploaded_with_its_name_type_and_user(
     assert request.url.path == "/v1/files/upload"
     content = request.content
     assert b'name="user"\r\n\r\nuser-1\r\n' in content
-    assert b'name="file"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n' + (PICTURE.content or b"") in content
+    assert (
+        b'name="file"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n' + (PICTURE.content or b"")
+        in content
+    )
 
 
 @pytest.mark.parametrize(
@@ -112,7 +115,9 @@ def test_a_call_that_answers_no_json_is_an_upstream_error(
     assert caught.value.code == "upstream_error"
 
 
-def test_connections_are_opened_on_first_use_and_kept(settings: Settings, app: DifyApp, dify: MockDify) -> None:
+def test_connections_are_opened_on_first_use_and_kept(
+    settings: Settings, app: DifyApp, dify: MockDify
+) -> None:
     made: list[httpx.BaseTransport] = []
 
     def factory() -> httpx.BaseTransport:

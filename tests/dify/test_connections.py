@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import trustme
 
 from opendify.dify.client import DifyClient
 from opendify.dify.events import EventStream
@@ -19,9 +20,8 @@ from opendify.translate.dify_request import DifyRequest
 from tests.fakes.frames import END, IDS, PING, WHOLE, event, message
 from tests.fakes.live_dify import LiveDify, Wire, live_dify, whole
 from tests.fakes.settings import make_settings
-from tests.fakes.waiting import NewThreads, wait_until
+from tests.fakes.waiting import NewThreads, run_threads, wait_until
 
-trustme = pytest.importorskip("trustme")
 _IDLE_SECONDS = 0.1
 
 REQUEST = DifyRequest("/chat-messages", "/chat-messages/{task_id}/stop", {"query": "Hi", "user": "user-1"})
@@ -34,11 +34,13 @@ def live() -> Iterator[LiveDify]:
 
 
 @contextmanager
-def client_of(dify: LiveDify, **limits: float) -> Iterator[tuple[DifyClient, DifyApp]]:
+def client_of(dify: LiveDify, first_event_seconds: float = 5.0) -> Iterator[tuple[DifyClient, DifyApp]]:
+    before = set(run_threads())
     settings = make_settings({"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}})
-    client = DifyClient(dataclasses.replace(settings, **limits))
+    client = DifyClient(dataclasses.replace(settings, dify_first_event_timeout_seconds=first_event_seconds))
     with closing(client):
         yield client, settings.models[0]
+        assert wait_until(lambda: before.issuperset(run_threads())), "a connection is still in use"
 
 
 def _run_to_its_end(client: DifyClient, app: DifyApp) -> None:
@@ -128,7 +130,7 @@ def test_a_client_that_does_not_read_holds_dify_back(live: LiveDify) -> None:
         nonlocal sent
         wire.head()
         frame = message("x" * 65_000)
-        while sent < 200 << 20:
+        while sent < 200 << 20 and not live.stops:
             wire.chunk(frame)
             sent += len(frame)
 
@@ -210,7 +212,7 @@ def test_a_run_left_before_dify_answered_at_all_reads_nothing_for_ever(
             wire.chunk(PING)
 
     live.answer = answer
-    with client_of(live, dify_first_event_timeout_seconds=0.1) as (client, app):
+    with client_of(live, first_event_seconds=0.1) as (client, app):
         stream = client.open_run(app, REQUEST)
         stream.close(whole=False)
 
@@ -278,27 +280,36 @@ def forward_proxy() -> Iterator[tuple[str, list[bytes]]]:
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make_settings()
-    with forward_proxy() as (url, lines), environment(monkeypatch, HTTP_PROXY=url):
-        with closing(DifyClient(settings)) as client:
-            _, body = client.call(settings.models[0], "GET", "/info")
+    with (
+        forward_proxy() as (url, lines),
+        environment(monkeypatch, HTTP_PROXY=url),
+        closing(DifyClient(settings)) as client,
+    ):
+        _, body = client.call(settings.models[0], "GET", "/info")
 
     assert body == {"via": "proxy"}
     assert lines == [b"GET http://dify.test/v1/info HTTP/1.1"]
 
 
 def test_a_host_in_no_proxy_is_reached_directly(live: LiveDify, monkeypatch: pytest.MonkeyPatch) -> None:
-    with forward_proxy() as (url, lines), environment(monkeypatch, HTTP_PROXY=url, NO_PROXY="127.0.0.1"):
-        with client_of(live) as (client, app):
-            client.call(app, "GET", "/info")
+    with (
+        forward_proxy() as (url, lines),
+        environment(monkeypatch, HTTP_PROXY=url, NO_PROXY="127.0.0.1"),
+        client_of(live) as (client, app),
+    ):
+        client.call(app, "GET", "/info")
 
     assert lines == []
 
 
 def test_a_proxy_that_is_down_is_no_reason_to_call_dify_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = make_settings()
-    with environment(monkeypatch, HTTP_PROXY="http://127.0.0.1:9"), closing(DifyClient(settings)) as client:
-        with pytest.raises(DifyUnreachable):
-            client.call(settings.models[0], "GET", "/info")
+    with (
+        environment(monkeypatch, HTTP_PROXY="http://127.0.0.1:9"),
+        closing(DifyClient(settings)) as client,
+        pytest.raises(DifyUnreachable),
+    ):
+        client.call(settings.models[0], "GET", "/info")
 
 
 @contextmanager

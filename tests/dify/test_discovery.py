@@ -1,5 +1,6 @@
 """What Dify is asked about an app, when, and what is believed meanwhile."""
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Callable
@@ -177,10 +178,10 @@ def test_what_dify_refuses_is_said_as_it_is(dify: MockDify, status: int, kind: t
 def test_an_info_that_is_no_object_is_no_crash(dify: MockDify, body: bytes) -> None:
     dify.answers["info"] = lambda _: httpx.Response(200, content=body)
 
-    try:
+    is_json = body in {b"[1]", b'"text"'}
+    expected = contextlib.nullcontext() if is_json else pytest.raises(DifyError)
+    with expected:
         assert Stand(dify).profile().mode == "chat"
-    except GatewayError as error:
-        assert error.code == "upstream_error"
 
 
 def test_an_answer_is_kept_until_its_time_is_over(dify: MockDify) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.pump import Head
-from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, RateLimited
+from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, InternalError, RateLimited
 from opendify.wire import dify as wire
 from tests.fakes.clocks import FakeClock
 from tests.fakes.frames import END, PING, WHOLE, message
@@ -173,7 +173,12 @@ def test_what_came_before_a_broken_connection_is_given_first(
 
 @pytest.mark.parametrize(
     "payload",
-    [b"data: {not json}\n\n", b"data: [1]\n\n", b'data: {"event": "message", "answer": 7}\n\n', b"data: \xff\n\n"],
+    [
+        b"data: {not json}\n\n",
+        b"data: [1]\n\n",
+        b'data: {"event": "message", "answer": 7}\n\n',
+        b"data: \xff\n\n",
+    ],
 )
 def test_what_cannot_be_read_fails_after_what_could(payload: bytes) -> None:
     broken = message("Hel") + payload + message("lo")
@@ -192,8 +197,18 @@ def test_what_cannot_be_read_fails_after_what_could(payload: bytes) -> None:
 @pytest.mark.parametrize(
     "advice",
     # As `Retry-After` may be given, and as a broken gateway may give it.
-    [("7", 7), ("1", 1), ("0", 1), ("600", 60), (None, 5), ("", 5), ("Wed, 21 Oct 2026 07:28:00 GMT", 5)]
-    + [("-3", 5), ("1.5", 5), ("\xb2", 5)],
+    [
+        ("7", 7),
+        ("1", 1),
+        ("0", 1),
+        ("600", 60),
+        (None, 5),
+        ("", 5),
+        ("Wed, 21 Oct 2026 07:28:00 GMT", 5),
+        ("-3", 5),
+        ("1.5", 5),
+        ("²", 5),
+    ],
     ids=lambda advice: str(advice[0])[:8],
 )
 def test_dify_s_429_carries_its_advice_within_a_minute(advice: tuple[str | None, int]) -> None:
@@ -215,7 +230,9 @@ def test_advice_of_five_thousand_digits_is_kept_within_a_minute_too() -> None:
     assert 1 <= int(caught.value.headers()["Retry-After"]) <= 60
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "Text/HTML; charset=utf-8", "application/json", "APPLICATION/JSON"])
+@pytest.mark.parametrize(
+    "content_type", ["text/html", "Text/HTML; charset=utf-8", "application/json", "APPLICATION/JSON"]
+)
 def test_what_names_itself_something_else_is_no_stream(content_type: str) -> None:
     stand = Stand((0, Head(200, content_type, None)), (0, WHOLE), (0, None))
 
@@ -347,3 +364,14 @@ def test_nothing_waits_on_for_a_connection_that_broke(new_run_threads: NewThread
 
     assert wait_until(lambda: not new_run_threads())
     assert stand.elapsed - failed_after < 5, "a dead connection was watched until the first-event limit"
+
+
+def test_nothing_waits_on_for_a_reader_that_failed_by_a_fault_of_ours(new_run_threads: NewThreads) -> None:
+    stand = Stand((0, KeyError("a bug")))
+    with pytest.raises(InternalError):
+        stand.read_all()
+
+    stand.events.close(whole=False)
+
+    assert wait_until(lambda: not new_run_threads())
+    assert stand.elapsed < 5

@@ -39,9 +39,14 @@ class Stand:
     def read_all(self, script: Script) -> list[dify_wire.StreamEvent]:
         events: list[dify_wire.StreamEvent] = []
         with unfinished(self.open(script)) as stream:
-            while (read := stream.read(1.0)) is not None:
-                events += read
+            _read_on(stream, events)
         return events
+
+
+def _read_on(stream: EventStream, events: list[dify_wire.StreamEvent] | None = None) -> None:
+    while (read := stream.read(1.0)) is not None:
+        if events is not None:
+            events += read
 
 
 @contextmanager
@@ -54,13 +59,16 @@ def unfinished(stream: EventStream) -> Iterator[EventStream]:
 
 
 @pytest.fixture
-def stand() -> Iterator[Stand]:
+def stand(new_run_threads: NewThreads) -> Iterator[Stand]:
     with live_dify() as dify:
-        settings = make_settings({"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}})
+        settings = make_settings(
+            {"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}}
+        )
         settings = dataclasses.replace(settings, dify_first_event_timeout_seconds=5.0)
         client = DifyClient(settings)
         with closing(client):
             yield Stand(dify, settings, client)
+            assert wait_until(lambda: not new_run_threads()), "a connection is still in use"
 
 
 def _cut_before_headers(wire: Wire) -> None:
@@ -132,7 +140,9 @@ def _wrong_encoding(wire: Wire) -> None:
     ],
     ids=lambda script: script.__name__.strip("_"),
 )
-def test_a_connection_that_breaks_is_an_upstream_error(stand: Stand, new_run_threads: NewThreads, script: Script) -> None:
+def test_a_connection_that_breaks_is_an_upstream_error(
+    stand: Stand, new_run_threads: NewThreads, script: Script
+) -> None:
     with pytest.raises(DifyError) as caught:
         stand.read_all(script)
 
@@ -153,10 +163,25 @@ def _answer(status: int, content_type: str, body: bytes, **headers: str) -> Call
 @pytest.mark.parametrize(
     ("script", "status", "code", "headers"),
     [
-        (_answer(200, "text/html", b"<html>login</html>"), 502, "upstream_error", {"x-should-retry": "false"}),
+        (
+            _answer(200, "text/html", b"<html>login</html>"),
+            502,
+            "upstream_error",
+            {"x-should-retry": "false"},
+        ),
         (_answer(200, "application/json", b'{"a": 1}'), 502, "upstream_error", {"x-should-retry": "false"}),
-        (_answer(302, "text/html", b"<a>", Location="/login"), 502, "upstream_error", {"x-should-retry": "false"}),
-        (_answer(307, "text/html", b"<a>", Location="/v1/x"), 502, "upstream_error", {"x-should-retry": "false"}),
+        (
+            _answer(302, "text/html", b"<a>", Location="/login"),
+            502,
+            "upstream_error",
+            {"x-should-retry": "false"},
+        ),
+        (
+            _answer(307, "text/html", b"<a>", Location="/v1/x"),
+            502,
+            "upstream_error",
+            {"x-should-retry": "false"},
+        ),
         (_answer(500, "text/html", b"<h1>oops"), 502, "upstream_error", {"x-should-retry": "false"}),
         (_answer(502, "text/html", b"<h1>nginx"), 502, "upstream_error", {"x-should-retry": "false"}),
         (_answer(504, "text/html", b"<h1>nginx"), 502, "upstream_error", {"x-should-retry": "false"}),
@@ -215,7 +240,9 @@ def test_a_body_that_ends_early_but_cleanly_is_only_an_end(stand: Stand) -> None
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["before headers", "after headers"])
-def test_a_silent_dify_times_out_and_is_let_go(stand: Stand, new_run_threads: NewThreads, begins: bool) -> None:
+def test_a_silent_dify_times_out_and_is_let_go(
+    stand: Stand, new_run_threads: NewThreads, begins: bool
+) -> None:
     left: list[bool] = []
 
     def silent(wire: Wire) -> None:
@@ -241,18 +268,18 @@ def test_a_model_s_own_timeout_wins(stand: Stand) -> None:
     stand.dify.answer = lambda wire: wire.hold(3)
 
     with unfinished(stand.client.open_run(quick, REQUEST)) as stream, pytest.raises(GatewayError) as caught:
-        while stream.read(1.0) is not None:
-            pass
+        _read_on(stream)
 
     assert caught.value.code == "upstream_timeout"
 
 
-def test_a_dify_that_is_not_there_is_unreachable_and_may_be_tried_again(stand: Stand, new_run_threads: NewThreads) -> None:
+def test_a_dify_that_is_not_there_is_unreachable_and_may_be_tried_again(
+    stand: Stand, new_run_threads: NewThreads
+) -> None:
     nowhere = dataclasses.replace(stand.app, api_base="http://127.0.0.1:9/v1")
 
     with unfinished(stand.client.open_run(nowhere, REQUEST)) as stream, pytest.raises(GatewayError) as caught:
-        while stream.read(1.0) is not None:
-            pass
+        _read_on(stream)
 
     assert (caught.value.status, caught.value.code) == (503, "upstream_unreachable")
     assert caught.value.headers() == {"Retry-After": "5"}

@@ -20,7 +20,9 @@ def message(text: str) -> bytes:
     return event("message", answer=text)
 
 
-END = event("message_end", metadata={"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}})
+END = event(
+    "message_end", metadata={"usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}}
+)
 WHOLE = message("Hel") + message("lo") + END
 
 

@@ -25,9 +25,10 @@ def refusal(status: int, code: str, message: str = "no", **headers: str) -> http
 
 @dataclass
 class MockDify:
-    """Answers every request by the last part of its path; a run's unless it is known.
+    """Answers every request by the last part of its path.
 
-    `answers` has `info`, `parameters`, `upload`, `stop`, `run`; each may raise httpx's exceptions.
+    `answers` has `info`, `parameters`, `upload`, `stop`, `run` and, for the rest, `other`; each may
+    raise httpx's exceptions.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -55,7 +56,9 @@ class MockDify:
 
 def _name(request: httpx.Request) -> str:
     last = request.url.path.rpartition("/")[2]
-    return last if last in {"info", "parameters", "upload", "stop"} else "run"
+    if last in {"chat-messages", "completion-messages", "run"}:
+        return "run"
+    return last if last in _DEFAULTS else "other"
 
 
 _DEFAULTS: dict[str, Answer] = {
@@ -64,4 +67,5 @@ _DEFAULTS: dict[str, Answer] = {
     "upload": lambda _: httpx.Response(201, json={"id": "upload-1"}),
     "stop": lambda _: httpx.Response(200, json={"result": "success"}),
     "run": lambda _: stream(),
+    "other": lambda _: httpx.Response(200, json={"result": "success"}),
 }

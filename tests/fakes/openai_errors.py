@@ -1,12 +1,15 @@
 """What every failure must look like from outside."""
 
 import json
-from collections.abc import Mapping
 from typing import Protocol
 
 # DESIGN 5: the `type` belongs to the status, but for two.
 _TYPES = {429: "requests"} | dict.fromkeys((500, 502, 503, 504), "server_error")
 _TYPES_BY_CODE = {"insufficient_quota": "insufficient_quota"}
+
+
+class _Headers(Protocol):
+    def __getitem__(self, name: str, /) -> str: ...
 
 
 class AnyResponse(Protocol):
@@ -15,7 +18,7 @@ class AnyResponse(Protocol):
     @property
     def status_code(self) -> int: ...
     @property
-    def headers(self) -> Mapping[str, str]: ...
+    def headers(self) -> _Headers: ...
 
 
 def assert_openai_error(

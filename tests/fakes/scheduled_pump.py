@@ -3,13 +3,11 @@
 from collections import deque
 from collections.abc import Iterable
 
-import httpx
-
 from opendify.dify.pump import Head, ResponsePump
 from tests.fakes.clocks import FakeClock
 
 STREAM_HEAD = Head(200, "text/event-stream", None)
-Arrival = Head | bytes | httpx.HTTPError | None
+Arrival = Head | bytes | Exception | None
 
 
 class ScheduledPump(ResponsePump):
@@ -31,7 +29,7 @@ class ScheduledPump(ResponsePump):
         items: list[Head | bytes | None] = []
         while arrivals and arrivals[0][0] <= clock():
             item = arrivals[0][1]
-            if isinstance(item, httpx.HTTPError):
+            if isinstance(item, Exception):
                 if items:
                     return items
                 arrivals.popleft()

@@ -8,7 +8,7 @@ from opendify.settings import Settings, load_settings
 API_BASE = "http://dify.test/v1"
 
 
-def make_settings(models: Mapping[str, object] | None = None, **environ: str) -> Settings:
+def make_settings(models: Mapping[str, object] | None = None, /, **environ: str) -> Settings:
     """Open to everybody, with one app, `bot`, unless told otherwise."""
     table = models or {"bot": "app-bot"}
     return load_settings(

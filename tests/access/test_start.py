@@ -1,0 +1,83 @@
+"""What the master says of the keys when it starts."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+
+
+def _announce(**environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
+    table = {"MODEL_CONFIG": '{"bot": "app-bot"}', "DIFY_API_BASE": "http://dify.test/v1"}
+    program = "from opendify.serving.start import announce_keys; announce_keys()"
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, **table, **environ},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_start_without_keys_makes_one_and_prints_where_and_not_what(tmp_path: Path) -> None:
+    done = _announce(AUTH_MODE="keys", ENVIRONMENT="production", DATA_DIR=str(tmp_path))
+
+    file = tmp_path / "api-key"
+    assert done.returncode == 0
+    assert str(file) in done.stderr
+    assert file.read_text().strip() not in done.stderr + done.stdout
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_start_with_keys_makes_none(tmp_path: Path) -> None:
+    done = _announce(AUTH_MODE="keys", API_KEYS="sk-anna-0123456789", DATA_DIR=str(tmp_path))
+
+    assert done.returncode == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
+    done = _announce(AUTH_MODE="open", DATA_DIR=str(tmp_path))
+
+    assert done.returncode == 0
+    assert "Any key" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_ends_the_start_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    done = _announce(AUTH_MODE="keys", ENVIRONMENT="production", DATA_DIR=str(tmp_path / "file"))
+
+    assert done.returncode != 0
+    assert done.stderr.startswith("DATA_DIR")
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_setting_ends_the_start_with_its_name(tmp_path: Path) -> None:
+    done = _announce(AUTH_MODE="sometimes", DATA_DIR=str(tmp_path))
+
+    assert done.returncode != 0
+    assert "AUTH_MODE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_logging_is_quiet_about_addresses_and_shows_values_beside_messages() -> None:
+    program = (
+        "import logging; from opendify.telemetry.logs import configure_logging; configure_logging('debug')\n"
+        "logging.getLogger('opendify.x').info('reply ended', extra={'seconds': 0.25, 'note': 'a b'})\n"
+        "for name in ('httpx', 'httpcore', 'httpcore.http11'):\n"
+        "    logging.getLogger(name).info('POST http://dify.test/v1?sign=secret')\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert done.stderr.rstrip().endswith("INFO - reply ended seconds=0.2500 note='a b'")
+    assert "secret" not in done.stderr
+    assert done.stdout == ""
