@@ -7,18 +7,20 @@ import flask
 
 from opendify.access.keys import KeyRing
 from opendify.access.tokens import read_user_token
+from opendify.conversation_admin.administration import ConversationAdmin, open_configured_store
 from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
 from opendify.dify.client import DifyClient, TransportFactory
 from opendify.gateway import Gateway
 from opendify.records import Clock
+from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import register_error_handlers
 from opendify.routes.cors import install_cors
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.v1 import v1_blueprint
-from opendify.settings import Settings, SettingsError
+from opendify.settings import Settings
 from opendify.stores.base import ConversationStore
-from opendify.stores.opening import open_store
+from opendify.stores.probe import StoreProbe
 from opendify.telemetry.requests import observe_requests
 
 
@@ -47,7 +49,8 @@ def create_app(
     """
     keys = KeyRing(settings)
     client = DifyClient(settings, transport=transport, clock=clock)
-    gateway = Gateway(settings, client, store or _store(settings), clock=clock, now=now, sleep=sleep)
+    store = store or open_configured_store(settings)
+    gateway = Gateway(settings, client, store, clock=clock, now=now, sleep=sleep)
     app = flask.Flask("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
@@ -56,18 +59,11 @@ def create_app(
     register_error_handlers(app)
     app.extensions["opendify"] = gateway
     app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings)))
-    app.register_blueprint(ops_blueprint())
+    app.register_blueprint(admin_blueprint(ConversationAdmin(settings, store, client, now=now), keys))
+    app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock)))
     # Flask's own way to put a middleware in front of an app.
     app.wsgi_app = CanonicalPaths(app.wsgi_app, settings.url_prefix)  # type: ignore[method-assign]
     return app
-
-
-def _store(settings: Settings) -> ConversationStore:
-    try:
-        ttl_seconds = settings.conversation_ttl_days * 86_400
-        return open_store(settings.conversation_store_url, settings.data_dir, ttl_seconds=ttl_seconds)
-    except ValueError as error:
-        raise SettingsError(f"CONVERSATION_STORE_URL: {error}") from None
 
 
 def _identity_rules(settings: Settings) -> IdentityRules:

@@ -57,7 +57,7 @@ class Run:
         try:
             self._open = open_run()
         except BaseException:
-            held.abandon()
+            held.abandon(may_have_begun=False)
             raise
 
     @property
@@ -105,7 +105,7 @@ class Run:
         """
         self._was_settled = True
         if answer is None or not self._open.pipeline.upstream_ended:
-            self._held.abandon()
+            self._held.abandon(may_have_begun=True)
         else:
             self._held.finish(answer)
 
@@ -114,7 +114,7 @@ class Run:
         self._open.events.close(whole=self._open.pipeline.upstream_ended or self._failed_at_dify)
         if not self._was_settled:
             self._was_settled = True
-            self._held.abandon()
+            self._held.abandon(may_have_begun=not self._open.events.was_refused)
 
     def _translate(self, events: list[StreamEvent] | None) -> Iterator[ReplyEvent]:
         pipeline = self._open.pipeline

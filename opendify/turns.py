@@ -93,8 +93,8 @@ class HeldTurn(Protocol):
         """Dify holds the turn, and the client was given exactly `answer`."""
         ...
 
-    def abandon(self) -> None:
-        """What Dify holds of the turn is not what the client was given."""
+    def abandon(self, *, may_have_begun: bool) -> None:
+        """What Dify holds of the turn is not what the client was given, or not known."""
         ...
 
 
@@ -147,9 +147,9 @@ class FreeTurn:
 
     def finish(self, answer: str) -> None:  # noqa: ARG002 - Nobody will look for it.
         """See `HeldTurn.finish`."""
-        self.abandon()
+        self.abandon(may_have_begun=True)
 
-    def abandon(self) -> None:
+    def abandon(self, *, may_have_begun: bool) -> None:  # noqa: ARG002 - What never began has no id.
         """See `HeldTurn.abandon`."""
         if self._thrown_away:
             self._tools.delete_conversation(self._request.app, self._thrown_away, self._request.user)
@@ -202,7 +202,7 @@ class ConversationTurn:
         if turn.history:
             now = self._tools.now()
             found = self._tools.store.claim_match(
-                self._match_key(turn.history), claim=self._claim, now=now, until=now + CLAIM_SECONDS
+                self._match_key(turn.history), claim=self._claim, until=now + CLAIM_SECONDS
             )
             if found:
                 self._hold(found)
@@ -223,8 +223,11 @@ class ConversationTurn:
             sends_whole_transcripts=self._request.context.sends_whole_transcripts,
         )
         by_id = {head.id: head for head in heads}
+        turn_shows_history = bool(self._request.turn.history)
         for each in ids:
-            if self._take(each, unless_moved_from=by_id[each].recent):
+            # A lone message goes on with whatever Dify holds; a window must still be what it has seen.
+            expected = by_id[each].recent if turn_shows_history else None
+            if self._take(each, unless_moved_from=expected):
                 self._fits_exactly = False
                 return
         counts_on_memory = not (self._shows_history or self._request.context.sends_whole_transcripts)
@@ -303,8 +306,8 @@ class ConversationTurn:
     def finish(self, answer: str) -> None:
         """See `HeldTurn.finish`."""
         turn = self._request.turn
-        if turn.newest is None or self._started is None:
-            self.abandon()
+        if turn.newest is None:
+            self.abandon(may_have_begun=True)
             return
         said = [turn.newest, HistoryMessage("assistant", answer)]
         if self._fits_exactly:
@@ -316,20 +319,21 @@ class ConversationTurn:
             recent = (seen + fingerprint(said).recent)[-MOST_RECENT_MESSAGES * MESSAGE_DIGEST_BYTES :]
         self._save(match_key, recent)
 
-    def abandon(self) -> None:
+    def abandon(self, *, may_have_begun: bool) -> None:
         """See `HeldTurn.abandon`.
 
         No transcript fits the conversation any more: the next turn replays what the
         client shows, or, where it shows nothing, goes on with what Dify holds.
         """
-        if self._started:
+        if self._started or may_have_begun:
             self._save("", b"")
         elif self._conversation:
             self._tools.store.release(self._conversation.id, claim=self._claim)
 
     def _save(self, match_key: str, recent: bytes) -> None:
-        started, now = self._started, self._tools.now()
-        if started is None or not started.conversation_id:
+        started, now = self._started or ReplyStarted(task_id=None), self._tools.now()
+        conversation_id = started.conversation_id or self.conversation_id
+        if not conversation_id:
             return
         before = self._conversation or StoredConversation(
             id=secrets.token_hex(12),
@@ -339,7 +343,7 @@ class ConversationTurn:
             user=self._scope.user,
             chat_id=self._scope.chat_id,
             app_fingerprint=self._scope.app_fingerprint,
-            conversation_id=started.conversation_id,
+            conversation_id=conversation_id,
             created_at=now,
         )
         moved = replace(
@@ -348,9 +352,9 @@ class ConversationTurn:
             recent=recent,
             shows_history=self._shows_history,
             turns=before.turns + 1,
-            message_id=started.message_id or "",
+            message_id=started.message_id or before.message_id,
             updated_at=now,
-            next_turn_at=self._next_turn_at,
+            next_turn_at=self._next_turn_at or now + self._tools.spacing_seconds,
         )
         self._tools.store.save(moved, claim=self._claim)
 

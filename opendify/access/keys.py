@@ -21,6 +21,18 @@ _ADMIN_KEY_FILE = "admin-key"
 _ANONYMOUS = Caller("#anonymous")
 _ADMIN = Caller("#admin")
 _FIRST = Caller("#first-key")
+_FORWARDING_HEADERS = (
+    "Forwarded",
+    "Via",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Server",
+    "X-Real-IP",
+    "X-Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+)
 
 
 class KeyRing:
@@ -66,6 +78,33 @@ class KeyRing:
             raise Unauthorized(f"Incorrect API key provided: {_masked(key)}.")
         return caller
 
+    def authenticate_admin(self, headers: Headers, address: str | None = None) -> None:
+        """Let the admin's key pass, in open mode too.
+
+        Raises:
+            Unauthorized: No key, or one that is not ours.
+            PermissionDenied: A key that is good, but not the admin's.
+        """
+        if self._is_admin(headers):
+            return
+        self.authenticate(headers, address)
+        raise PermissionDenied(
+            "This needs the admin key: the value of ADMIN_API_KEY, or the one that the first start made."
+        )
+
+    def authenticate_observer(self, headers: Headers, address: str | None = None) -> None:
+        """As `authenticate_admin`; in open mode without an admin key, this machine itself may look too.
+
+        Raises:
+            Unauthorized: As there.
+            PermissionDenied: As there; or the caller is not surely this machine.
+        """
+        is_without_admin = self.is_open_to(address) and not self._settings.admin_api_key
+        if is_without_admin and self._is_direct_from_loopback(headers, address):
+            self._refuse_web_pages(headers)
+            return
+        self.authenticate_admin(headers, address)
+
     def first_key_files(self) -> Mapping[Path, Caller]:
         """The files of the keys that were made for want of any, an ordinary one and the admin's."""
         settings = self._settings
@@ -93,6 +132,17 @@ class KeyRing:
         for file, caller in self.first_key_files().items():
             callers[_digest(ensure_secret(file))] = caller
         return callers
+
+    def _is_admin(self, headers: Headers) -> bool:
+        key = presented_key(headers)
+        return bool(key) and self._callers.get(_digest(key)) == _ADMIN
+
+    def _is_direct_from_loopback(self, headers: Headers, address: str | None) -> bool:
+        """Behind a proxy on this machine everybody comes from loopback; a foreign name may be a rebinding."""
+        if not is_loopback(address or "") or any(headers.get(name) for name in _FORWARDING_HEADERS):
+            return False
+        host = _host_name((headers.get("Host") or "").lower())
+        return is_loopback(host) or host in self._settings.allowed_hosts
 
     def _refuse_web_pages(self, headers: Headers) -> None:
         """Any page that the operator's browser shows could otherwise use an open service."""

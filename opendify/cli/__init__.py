@@ -2,6 +2,8 @@
 
 import click
 
+from opendify.cli.backup import backup, restore
+from opendify.cli.conversations import conversations
 from opendify.cli.simulate import simulate
 
 
@@ -10,4 +12,5 @@ def main() -> None:
     """Makes any Dify app look like an OpenAI model."""
 
 
-main.add_command(simulate)
+for command in (backup, conversations, restore, simulate):
+    main.add_command(command)

@@ -8,21 +8,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from opendify.translate.turn import HistoryMessage
+from opendify.translate.turn import HistoryMessage, HistoryRole
 
 MESSAGE_DIGEST_BYTES = 8
 MOST_RECENT_MESSAGES = 64
 """So many digests are kept, which is more than any sliding window seen."""
 
-# How clients wrap a model's thinking when they send an answer back, and how they mark attached files.
-_WRAPPED = re.compile(
-    r"<think(?:\s[^>]*)?>.*?(?:</think>|\Z)"
-    r"|<thinking>.*?</thinking>"
-    r"|<details[^>]*(?:type=\"reasoning\"|\bopen\b)[^>]*>.*?</details>"
-    r"|<attached_files>.*?</attached_files>"
-    r"|<files>.*?</files>",
-    re.IGNORECASE | re.DOTALL,
-)
+# How clients wrap a model's thinking when they send an answer back, and how they mark a person's files.
+_OPENING_TAG = re.compile(r"<(think|thinking|details|attached_files|files)\b([^<>]*)>", re.IGNORECASE)
+_ADDED_BY_CLIENTS: Mapping[HistoryRole, frozenset[str]] = {
+    "assistant": frozenset({"think", "thinking", "details"}),
+    "user": frozenset({"attached_files", "files"}),
+    "tool": frozenset(),
+}
+# An answer may hold a fold of its own; only these are thinking: Open WebUI's, and Dify 0.15's.
+_THINKING_FOLD = re.compile(r"\btype=[\"']?reasoning")
+_THINKING_SUMMARY = re.compile(r"\s*<summary>\s*Thinking\.\.\.", re.IGNORECASE)
 _DATE_WORDS = re.compile(
     r"\d+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
     r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
@@ -43,13 +44,48 @@ class Transcript:
     ends_with_answer: bool
 
 
-def normalise(text: str) -> str:
-    """`text` without what clients do to it: trimming, line ends, wrapped or dropped thinking, file marks."""
+def normalise(role: HistoryRole, text: str) -> str:
+    """`text` without what clients do to it: trimming, line ends, and what they add to messages of `role`."""
     if "<" in text:
-        text = _WRAPPED.sub("", text)
+        text = _without_additions(text, _ADDED_BY_CLIENTS[role])
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.strip()
+
+
+def _without_additions(text: str, names: frozenset[str]) -> str:
+    """`text` without the blocks called so; one pass, whatever the text holds."""
+    kept: list[str] = []
+    unclosed: set[str] = set()
+    position = 0
+    while opening := _OPENING_TAG.search(text, position):
+        name = opening[1].lower()
+        end = -1
+        if name in names and name not in unclosed and _is_addition(name, opening, text):
+            end = _end_of_block(name, text, opening.end())
+            if end < 0:
+                unclosed.add(name)
+        if end < 0:
+            kept.append(text[position : opening.end()])
+            position = opening.end()
+        else:
+            kept.append(text[position : opening.start()])
+            position = end
+    return "".join([*kept, text[position:]])
+
+
+def _is_addition(name: str, opening: re.Match[str], text: str) -> bool:
+    if name != "details":
+        return True
+    return bool(_THINKING_FOLD.search(opening[2]) or _THINKING_SUMMARY.match(text, opening.end()))
+
+
+def _end_of_block(name: str, text: str, start: int) -> int:
+    """Where the block ends; an unclosed `<think>` goes to the end of the text, others are no block (-1)."""
+    closing = re.compile(rf"</{name}>", re.IGNORECASE).search(text, start)
+    if closing:
+        return closing.end()
+    return len(text) if name == "think" else -1
 
 
 def fingerprint(messages: Sequence[HistoryMessage]) -> Transcript:
@@ -81,7 +117,7 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
 
 
 def _content(message: HistoryMessage) -> bytes:
-    return f"{message.role}\n{normalise(message.text)}".encode("utf-8", "replace")
+    return f"{message.role}\n{normalise(message.role, message.text)}".encode("utf-8", "replace")
 
 
 def _message_digest(content: bytes) -> bytes:

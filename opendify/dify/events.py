@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.pump import Head, ResponsePump
-from opendify.errors import DifyError, DifyTimeout, GatewayError, InternalError, RateLimited
+from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, InternalError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
@@ -78,6 +78,12 @@ class EventStream:
         if self._failure:
             raise self._failure
         return None if self._at_end else []
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether Dify surely did not begin: no connection was made, or it said no at once."""
+        refused = self._head is not None and 400 <= self._head.status < 500
+        return refused or isinstance(self._failure, DifyUnreachable)
 
     def close(self, *, whole: bool) -> None:
         """Let go of the run. One that is not whole is stopped at Dify, so that nobody pays for it.

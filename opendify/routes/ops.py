@@ -5,10 +5,11 @@ from flask.typing import ResponseReturnValue
 
 from opendify import __version__
 from opendify.routes.answers import json_response
+from opendify.stores.probe import StoreProbe
 
 
-def ops_blueprint() -> flask.Blueprint:
-    """`/` and `/health/…`, which need no key and ask nobody."""
+def ops_blueprint(store: StoreProbe) -> flask.Blueprint:
+    """`/` and `/health/…`, which need no key and never ask Dify."""
     blueprint = flask.Blueprint("ops", __name__)
 
     @blueprint.get("/")
@@ -16,10 +17,15 @@ def ops_blueprint() -> flask.Blueprint:
         return json_response({"name": "OpenDify", "version": __version__, "api": "/v1"})
 
     @blueprint.get("/health/live")
-    @blueprint.get("/health/ready")
     @blueprint.get("/health")
-    def healthy() -> ResponseReturnValue:
-        # Dify is no part of readiness: a service without it still answers honestly.
+    def live() -> ResponseReturnValue:
         return json_response({"status": "ok"})
+
+    @blueprint.get("/health/ready")
+    def ready() -> ResponseReturnValue:
+        # Dify is no part of readiness: a service without it still answers honestly.
+        if store.is_reachable():
+            return json_response({"status": "ok", "store": "ok"})
+        return json_response({"status": "unready", "store": "unreachable"}, 503)
 
     return blueprint

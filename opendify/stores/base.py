@@ -61,17 +61,20 @@ class ConversationStore(Protocol):
     surrogates in a text are kept as U+FFFD. Every method may raise `StoreUnavailable`.
     """
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
-        """Claim the newest unclaimed conversation with this key; None where there is none.
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
+        """Claim the newest conversation with this key that nobody holds; None where there is none.
 
-        An empty key matches nothing.
+        An empty key matches nothing, and so does a conversation whose holder died: what
+        Dify has seen of it is not known.
         """
         ...
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
-        """Claim one conversation; None where it is gone or claimed."""
+        """Claim one conversation; None where it is gone or claimed.
+
+        One that is taken over from a holder that died comes, and stays, without
+        `match_key` and `recent`.
+        """
         ...
 
     def renew(self, id: str, *, claim: str, until: float) -> bool:

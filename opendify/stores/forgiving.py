@@ -18,11 +18,9 @@ class ForgivingStore:
         self._store = store
         self.failures = 0
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         """See `ConversationStore.claim_match`."""
-        return self._ask(lambda: self._store.claim_match(match_key, claim=claim, now=now, until=until), None)
+        return self._ask(lambda: self._store.claim_match(match_key, claim=claim, until=until), None)
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
         """See `ConversationStore.claim`."""

@@ -21,21 +21,23 @@ _COLUMNS: Final[LiteralString] = """
     recent, shows_history, turns, created_at, updated_at, next_turn_at
 """
 _SELECT: Final[LiteralString] = f"SELECT {_COLUMNS} FROM opendify.conversations"
-_FREE: Final[LiteralString] = "(claim IS NULL OR claimed_until <= %(now)s)"
 
 _CLAIM_MATCH: Final[LiteralString] = f"""
     UPDATE opendify.conversations SET claim = %(claim)s, claimed_until = %(until)s
     WHERE id = (
         SELECT id FROM opendify.conversations
-        WHERE match_key = %(match_key)s AND match_key <> '' AND {_FREE}
+        WHERE match_key = %(match_key)s AND match_key <> '' AND claim IS NULL
         ORDER BY updated_at DESC LIMIT 1
         FOR UPDATE SKIP LOCKED
     )
     RETURNING {_COLUMNS}
 """
 _CLAIM: Final[LiteralString] = f"""
-    UPDATE opendify.conversations SET claim = %(claim)s, claimed_until = %(until)s
-    WHERE id = %(id)s AND {_FREE}
+    UPDATE opendify.conversations SET
+        match_key = CASE WHEN claim IS NULL THEN match_key ELSE '' END,
+        recent = CASE WHEN claim IS NULL THEN recent ELSE ''::bytea END,
+        claim = %(claim)s, claimed_until = %(until)s
+    WHERE id = %(id)s AND (claim IS NULL OR claimed_until <= %(now)s)
     RETURNING {_COLUMNS}
 """
 _RENEW: Final[LiteralString] = """
@@ -89,11 +91,9 @@ class PostgresStore:
     def __init__(self, url: str, steps: Sequence[Sequence[LiteralString]] = STEPS) -> None:
         self._pool = PostgresPool(url, steps)
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         match_key = storable_text(match_key)
-        values = {"match_key": match_key, "claim": claim, "now": now, "until": until}
+        values = {"match_key": match_key, "claim": claim, "until": until}
         return _first(self._read(_CLAIM_MATCH, values))
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:

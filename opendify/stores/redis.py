@@ -35,12 +35,10 @@ class RedisStore:
         self._ttl_milliseconds = round((ttl_seconds or 0) * 1000)
         self._by_process: dict[int, Client] = {}
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         if not match_key:
             return None
-        return _read_body(self._run(scripts.CLAIM_MATCH, _index("match", match_key), claim, now, until))
+        return _read_body(self._run(scripts.CLAIM_MATCH, _index("match", match_key), claim, until))
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
         return _read_body(self._run(scripts.CLAIM, _row_key(id), claim, now, until))

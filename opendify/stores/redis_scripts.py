@@ -33,18 +33,29 @@ class Script:
 PREFIX: Final = "{opendify}:"
 CONVERSATION: Final = f"{PREFIX}conversation:"
 RECENT: Final = f"{PREFIX}recent"
+MATCH: Final = f"{PREFIX}match:"
 
 _COMMON: Final = f"""
-local CONVERSATION, RECENT = '{CONVERSATION}', '{RECENT}'
-
-local function is_free(row, now)
-  local held = redis.call('HMGET', row, 'claim', 'claimed_until')
-  return not held[1] or tonumber(held[2]) <= tonumber(now)
-end
+local CONVERSATION, RECENT, MATCH = '{CONVERSATION}', '{RECENT}', '{MATCH}'
 
 local function take(row, claim, claimed_until)
   redis.call('HSET', row, 'claim', claim, 'claimed_until', claimed_until)
   return redis.call('HGET', row, 'body')
+end
+
+-- Its holder died, so what Dify has seen is not known.
+local function fit_nothing(row)
+  local stored = cjson.decode(redis.call('HGET', row, 'body'))
+  local kept = {{}}
+  for _, index in ipairs(cjson.decode(redis.call('HGET', row, 'indexes'))) do
+    if string.sub(index, 1, #MATCH) == MATCH then
+      redis.call('ZREM', index, stored.id)
+    else
+      kept[#kept + 1] = index
+    end
+  end
+  stored.match_key, stored.recent = '', ''
+  redis.call('HSET', row, 'body', cjson.encode(stored), 'indexes', cjson.encode(kept))
 end
 
 local function leave_indexes(row, id)
@@ -66,7 +77,12 @@ CLAIM: Final = Script(
     _COMMON
     + """
 local row, claim, now, claimed_until = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
-if redis.call('EXISTS', row) == 0 or not is_free(row, now) then return false end
+if redis.call('EXISTS', row) == 0 then return false end
+local held = redis.call('HMGET', row, 'claim', 'claimed_until')
+if held[1] then
+  if tonumber(held[2]) > tonumber(now) then return false end
+  fit_nothing(row)
+end
 return take(row, claim, claimed_until)
 """
 )
@@ -74,7 +90,7 @@ return take(row, claim, claimed_until)
 CLAIM_MATCH: Final = Script(
     _COMMON
     + """
-local index, claim, now, claimed_until = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local index, claim, claimed_until = KEYS[1], ARGV[1], ARGV[2]
 local from = 0
 while true do
   local ids = redis.call('ZREVRANGE', index, from, from + 99)
@@ -84,7 +100,7 @@ while true do
     if redis.call('EXISTS', row) == 0 then
       redis.call('ZREM', index, id)
     else
-      if is_free(row, now) then return take(row, claim, claimed_until) end
+      if redis.call('HEXISTS', row, 'claim') == 0 then return take(row, claim, claimed_until) end
       from = from + 1
     end
   end

@@ -17,11 +17,10 @@ from opendify.stores.sqlite_file import SQLiteFile
 _PIECE: Final = 500
 _COLUMNS: Final = ", ".join(COLUMNS)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM conversations"
-_FREE: Final = "(claim IS NULL OR claimed_until <= :now)"
 
-_NEWEST_FREE_MATCH: Final = f"""
+_NEWEST_FREE_MATCH: Final = """
     SELECT rowid FROM conversations
-    WHERE match_key = :match_key AND match_key <> '' AND {_FREE}
+    WHERE match_key = :match_key AND match_key <> '' AND claim IS NULL
     ORDER BY updated_at DESC LIMIT 1
 """
 _CLAIM_MATCH: Final = f"""
@@ -30,8 +29,11 @@ _CLAIM_MATCH: Final = f"""
     RETURNING {_COLUMNS}
 """
 _CLAIM: Final = f"""
-    UPDATE conversations SET claim = :claim, claimed_until = :until
-    WHERE id = :id AND {_FREE}
+    UPDATE conversations SET
+        match_key = CASE WHEN claim IS NULL THEN match_key ELSE '' END,
+        recent = CASE WHEN claim IS NULL THEN recent ELSE x'' END,
+        claim = :claim, claimed_until = :until
+    WHERE id = :id AND (claim IS NULL OR claimed_until <= :now)
     RETURNING {_COLUMNS}
 """
 _RENEW: Final = "UPDATE conversations SET claimed_until = :until WHERE id = :id AND claim = :claim"
@@ -82,10 +84,8 @@ class SQLiteStore:
     ) -> None:
         self._file = SQLiteFile(path, steps, busy_timeout_seconds, clock)
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
-        values = {"match_key": storable_text(match_key), "claim": claim, "now": now, "until": until}
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
+        values = {"match_key": storable_text(match_key), "claim": claim, "until": until}
         with self._file.reading() as connection:
             # The first turn of every chat finds nothing, and need not queue behind the writers.
             if connection.execute(_NEWEST_FREE_MATCH, values).fetchone() is None:

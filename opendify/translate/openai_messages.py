@@ -74,11 +74,18 @@ def _message_from_item(item: InputItem) -> ChatMessage:
 
 
 def _index_of_newest(messages: Sequence[ChatMessage]) -> int | None:
-    """Which message is the query; None where the assistant spoke last, and is to go on."""
+    """Which message is the query; None where the assistant spoke last, and is to go on.
+
+    A system message behind the assistant's asks for something of its own: NextChat
+    has a chat summed up that way.
+    """
     spoken = [number for number, message in enumerate(messages) if message.role in _HISTORY_ROLES]
+    last = len(messages) - 1
     if not spoken:
-        return len(messages) - 1
-    return None if messages[spoken[-1]].role == "assistant" else spoken[-1]
+        return last
+    if messages[spoken[-1]].role != "assistant":
+        return spoken[-1]
+    return last if last > spoken[-1] and _text(messages[last]).strip() else None
 
 
 def _query(messages: Sequence[ChatMessage], newest: int | None, has_files: bool, param: str) -> str:

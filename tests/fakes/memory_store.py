@@ -4,7 +4,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from opendify.stores import StoredConversation, StoreStatistics, StoreUnavailable
@@ -19,22 +19,24 @@ class MemoryStore:
     _claims: dict[str, tuple[str, float]] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
 
-    def claim_match(
-        self, match_key: str, *, claim: str, now: float, until: float
-    ) -> StoredConversation | None:
+    def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         with self._lock:
             self.ping()
             found = self._newest(
                 row for row in self._rows.values() if match_key and row.match_key == match_key
             )
-            free = (self.claim(row.id, claim=claim, now=now, until=until) for row in found)
-            return next((row for row in free if row is not None), None)
+            free = next((row for row in found if row.id not in self._claims), None)
+            if free:
+                self._claims[free.id] = (claim, until)
+            return free
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
         with self._lock:
             self.ping()
             if id not in self._rows or (id in self._claims and self._claims[id][1] > now):
                 return None
+            if id in self._claims:
+                self._rows[id] = replace(self._rows[id], match_key="", recent=b"")
             self._claims[id] = (claim, until)
             return self._rows[id]
 

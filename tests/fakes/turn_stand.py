@@ -134,7 +134,7 @@ class TurnStand:
         self.tools = TurnTools(
             store=self.forgiving,
             read_messages=self._read,
-            delete_conversation=lambda app, id, user: self.deleted.append((id, user)),
+            delete_conversation=lambda _, conversation_id, user: self.deleted.append((conversation_id, user)),
             replay_max_chars=10_000,
             spacing_seconds=SPACING_SECONDS,
             templates=_TEMPLATES,

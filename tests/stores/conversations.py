@@ -35,7 +35,7 @@ def claim_each(url: str, data_dir: Path, ids: list[str]) -> list[str]:
 def claim_matches(url: str, data_dir: Path, keys: list[str]) -> list[str]:
     """Claim one match of every key, in order; the ids that were got."""
     store = open_store(url, data_dir)
-    claims = [store.claim_match(key, claim=f"process-{os.getpid()}", now=0, until=1) for key in keys]
+    claims = [store.claim_match(key, claim=f"process-{os.getpid()}", until=1) for key in keys]
     store.close()
     return [claimed.id for claimed in claims if claimed is not None]
 
@@ -50,7 +50,7 @@ def take_turns(url: str, data_dir: Path, ids: list[str], turns: int) -> int:
         if held is not None:
             saved += store.save(conversation(held.id, turns=held.turns + 1, updated_at=step), claim=claim)
         assert store.save(conversation(f"{claim}-{step}", match_key=claim, updated_at=step), claim=claim)
-        assert store.claim_match(claim, claim=claim, now=0, until=1) is not None
+        assert store.claim_match(claim, claim=claim, until=1) is not None
     store.close()
     return saved
 

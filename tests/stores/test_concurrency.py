@@ -45,7 +45,7 @@ def test_of_many_threads_one_claims_the_head(store: ConversationStore, by: str) 
             if by == "id":
                 claimed = store.claim(f"id-{head}", claim=claim, now=0, until=1)
             else:
-                claimed = store.claim_match(f"key-{head}", claim=claim, now=0, until=1)
+                claimed = store.claim_match(f"key-{head}", claim=claim, until=1)
             wins.append(claimed is not None)
         return wins
 

@@ -44,7 +44,7 @@ def test_a_conversation_comes_back_as_it_was_saved(store: ConversationStore) -> 
     fill(store, saved)
 
     assert store.find("id") == saved
-    assert store.claim_match("key", claim="a", now=0, until=1) == saved
+    assert store.claim_match("key", claim="a", until=1) == saved
 
 
 def test_a_conversation_with_defaults_comes_back_as_it_was_saved(store: ConversationStore) -> None:
@@ -102,11 +102,11 @@ class TestClaims:
 
         assert store.claim("id", claim="a", now=10, until=20) == conversation("id")
         assert store.claim("id", claim="b", now=10, until=20) is None
-        assert store.claim_match("key", claim="b", now=10, until=20) is None
+        assert store.claim_match("key", claim="b", until=20) is None
 
     def test_nothing_is_claimed_where_nothing_is(self, store: ConversationStore) -> None:
         assert store.claim("id", claim="a", now=10, until=20) is None
-        assert store.claim_match("key", claim="a", now=10, until=20) is None
+        assert store.claim_match("key", claim="a", until=20) is None
 
     def test_the_newest_unclaimed_match_is_claimed(self, store: ConversationStore) -> None:
         fill(
@@ -117,7 +117,7 @@ class TestClaims:
             conversation("other", updated_at=4, match_key="other"),
         )
 
-        claims = [store.claim_match("key", claim=name, now=10, until=20) for name in "abcd"]
+        claims = [store.claim_match("key", claim=name, until=20) for name in "abcd"]
 
         assert [claimed and claimed.id for claimed in claims] == ["newest", "middle", "oldest", None]
 
@@ -127,7 +127,7 @@ class TestClaims:
             assert store.claim(f"id-{number}", claim="a", now=10, until=20) or number == 0
         store.release("id-0", claim="a")
 
-        claimed = store.claim_match("key", claim="b", now=10, until=20)
+        claimed = store.claim_match("key", claim="b", until=20)
 
         assert claimed is not None
         assert claimed.id == "id-0"
@@ -135,15 +135,15 @@ class TestClaims:
     def test_an_empty_key_matches_nothing(self, store: ConversationStore) -> None:
         fill(store, conversation("id", match_key=""))
 
-        assert store.claim_match("", claim="a", now=10, until=20) is None
+        assert store.claim_match("", claim="a", until=20) is None
 
     def test_only_the_present_key_matches(self, store: ConversationStore) -> None:
         fill(store, conversation("id", match_key="before"))
         store.claim("id", claim="a", now=10, until=20)
         store.save(conversation("id", match_key="after"), claim="a")
 
-        assert store.claim_match("before", claim="b", now=10, until=20) is None
-        assert store.claim_match("after", claim="b", now=10, until=20) is not None
+        assert store.claim_match("before", claim="b", until=20) is None
+        assert store.claim_match("after", claim="b", until=20) is not None
 
     @pytest.mark.parametrize(
         ("now", "is_taken"), [pytest.param(19.999, False, id="before"), pytest.param(20.0, True, id="at")]
@@ -151,12 +151,22 @@ class TestClaims:
     def test_a_claim_is_void_from_its_end_on(
         self, store: ConversationStore, now: float, is_taken: bool
     ) -> None:
-        fill(store, conversation("one"), conversation("two", match_key="other"))
-        store.claim("one", claim="a", now=10, until=20)
-        store.claim("two", claim="a", now=10, until=20)
+        fill(store, conversation("id"))
+        store.claim("id", claim="a", now=10, until=20)
 
-        assert (store.claim("one", claim="b", now=now, until=30) is not None) is is_taken
-        assert (store.claim_match("other", claim="b", now=now, until=30) is not None) is is_taken
+        assert (store.claim("id", claim="b", now=now, until=30) is not None) is is_taken
+
+    def test_a_holder_that_died_leaves_nothing_that_fits(self, store: ConversationStore) -> None:
+        fill(store, conversation("id", recent=b"12345678"))
+        store.claim("id", claim="dead", now=10, until=20)
+
+        assert store.claim_match("key", claim="b", until=99) is None
+        unknown = conversation("id", match_key="", recent=b"")
+        assert store.claim("id", claim="b", now=20, until=30) == unknown
+        store.release("id", claim="b")
+        assert store.find("id") == unknown
+        assert store.claim_match("key", claim="c", until=99) is None
+        assert [found.id for found in store.find_by_scope(unknown.scope, 9)] == ["id"]
 
     def test_the_holder_who_was_overtaken_changes_nothing(self, store: ConversationStore) -> None:
         fill(store, conversation("id"))
@@ -167,8 +177,8 @@ class TestClaims:
         assert not store.renew("id", claim="slow", until=99)
         store.release("id", claim="slow")
 
-        assert store.find("id") == conversation("id")
-        assert store.claim_match("slow", claim="c", now=20, until=30) is None
+        assert store.find("id") == conversation("id", match_key="", recent=b"")
+        assert store.claim_match("slow", claim="c", until=30) is None
         assert store.claim("id", claim="c", now=29, until=39) is None
         assert store.save(conversation("id", turns=2), claim="quick")
         assert store.find("id") == conversation("id", turns=2)
@@ -349,7 +359,7 @@ class TestForgetting:
         assert store.find_by_scope("scope", 9) == []
         assert store.find_by_conversation_id("caller", "dify-id") is None
         assert store.of_user("user", None) == []
-        assert store.claim_match("key", claim="a", now=10, until=20) is None
+        assert store.claim_match("key", claim="a", until=20) is None
         assert ids(store.recent(9)) == ids(store.all()) == ["other"]
 
     def test_what_was_last_used_before_is_forgotten(self, store: ConversationStore) -> None:

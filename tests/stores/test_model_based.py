@@ -57,9 +57,9 @@ class Histories(RuleBasedStateMachine):
     @rule(key=KEYS, claim=CLAIMS, seconds=st.integers(1, 5))
     def claim_match(self, key: str, claim: str, seconds: int) -> None:
         now = self.later()
-        assert self.store.claim_match(
-            key, claim=claim, now=now, until=now + seconds
-        ) == self.model.claim_match(key, claim=claim, now=now, until=now + seconds)
+        assert self.store.claim_match(key, claim=claim, until=now + seconds) == self.model.claim_match(
+            key, claim=claim, until=now + seconds
+        )
 
     @rule(id=IDS, claim=CLAIMS, seconds=st.integers(1, 5))
     def renew(self, id: str, claim: str, seconds: int) -> None:

@@ -17,7 +17,7 @@ QUICK_SECONDS = 3.0
 RECOVERY_SECONDS = 20.0
 
 CALLS: dict[str, Callable[[ConversationStore], object]] = {
-    "claim_match": lambda store: store.claim_match("key", claim="a", now=0, until=1),
+    "claim_match": lambda store: store.claim_match("key", claim="a", until=1),
     "claim": lambda store: store.claim("id", claim="a", now=0, until=1),
     "renew": lambda store: store.renew("id", claim="a", until=1),
     "save": lambda store: store.save(conversation("id"), claim="a"),

@@ -58,7 +58,7 @@ def test_what_has_expired_is_in_no_list_and_no_count(url: str, client: "redis.Re
         assert [row.id for row in store.all()] == ["id-0", "id-2", "id-3"]
         assert store.statistics().conversations == 3
         assert [row.id for row in store.find_by_scope("scope", 2)] == ["id-3", "id-2"]
-        claimed = store.claim_match("key", claim="a", now=0, until=1)
+        claimed = store.claim_match("key", claim="a", until=1)
         assert claimed is not None
         assert claimed.id == "id-3"
         assert store.delete_older_than(3) == 2
@@ -139,7 +139,7 @@ def test_a_cluster_is_a_store(tmp_path: Path) -> None:
             until_it_answers(store.ping)
             for number in range(20):
                 assert store.save(conversation(f"id-{number}", updated_at=number), claim="a")
-            claimed = store.claim_match("key", claim="b", now=0, until=1)
+            claimed = store.claim_match("key", claim="b", until=1)
 
             assert claimed == conversation("id-19", updated_at=19)
             assert store.save(conversation("id-19", scope="moved", turns=1, updated_at=20), claim="b")

@@ -1,0 +1,64 @@
+"""What commands on stored conversations share: settings, a store, failures as one line."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import click
+
+from opendify.conversation_admin.administration import ConversationAdmin, open_configured_store
+from opendify.conversation_admin.archive import StorePlace
+from opendify.dify.client import DifyClient
+from opendify.errors import GatewayError
+from opendify.settings import Settings, SettingsError, load_settings
+from opendify.stores.backup import WrongFile
+from opendify.stores.base import ConversationStore, StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What a command works with."""
+
+    settings: Settings
+    store: ConversationStore
+    client: DifyClient
+
+    @property
+    def admin(self) -> ConversationAdmin:
+        """The same as the admin routes use."""
+        return ConversationAdmin(self.settings, self.store, self.client)
+
+    @property
+    def place(self) -> StorePlace:
+        """The store, and where it lies."""
+        return StorePlace(self.store, self.settings.conversation_store_url, self.settings.data_dir)
+
+
+@contextmanager
+def operating() -> Iterator[Operator]:
+    """The service's settings and store; a failure ends the command with one line.
+
+    Its exit code is 2 where the settings are wrong, and 1 for anything else.
+    """
+    try:
+        with ExitStack() as stack:
+            settings = load_settings()
+            store = open_configured_store(settings)
+            stack.callback(store.close)
+            client = DifyClient(settings)
+            stack.callback(client.close)
+            yield Operator(settings, store, client)
+    except SettingsError as error:
+        for fault in error.faults:
+            click.echo(fault, err=True)
+        sys.exit(2)
+    except (WrongFile, StoreUnavailable, GatewayError) as error:
+        raise click.ClickException(" ".join(str(error).split())) from error
+    except OSError as error:
+        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun, in the plural where it needs one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,1 @@
+"""What operators do with stored conversations: look, forget, move, back up."""

@@ -1,0 +1,186 @@
+"""A backup: one zip file with everything stored, and a manifest with its checksum.
+
+SQLite's file goes in as it is; what Redis or PostgreSQL hold, as lines of JSON.
+"""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from opendify import __version__
+from opendify.conversation_admin.transfer import Imported, export_rows, import_rows, read_rows
+from opendify.stores.backup import WrongFile, check_database, copy_database, replace_database
+from opendify.stores.base import ConversationStore
+from opendify.stores.opening import sqlite_path
+from opendify.stores.sqlite import SQLiteStore
+
+_MANIFEST: Final = "manifest.json"
+_DATABASE: Final = "conversations.db"
+_LINES: Final = "conversations.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a backup says of itself; `sha256` is that of `payload`, in hex."""
+
+    format: Literal["opendify-backup"] = "opendify-backup"
+    version: Literal[1] = 1
+    created_at: str
+    opendify: str
+    payload: Literal["conversations.db", "conversations.jsonl"]
+    conversations: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`imported` where rows were added; `kept` is the old file where one was replaced."""
+
+    manifest: Manifest
+    imported: Imported | None = None
+    kept: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StorePlace:
+    """A store, and its URL with the folder that its relative paths start from."""
+
+    store: ConversationStore
+    url: str
+    data_dir: Path
+
+    @property
+    def database(self) -> Path | None:
+        """SQLite's file; None for a server."""
+        return sqlite_path(self.url, self.data_dir) if self.url.lower().startswith("sqlite:") else None
+
+
+def write_backup(place: StorePlace, file: Path) -> Manifest:
+    """Write everything stored to `file`, and read it back; chats go on meanwhile.
+
+    Nothing appears at `file` before it is whole and proved.
+
+    Raises:
+        WrongFile: There is nothing to back up, or what was written is not what was read.
+        StoreUnavailable: The store cannot be read.
+        OSError: The file cannot be written.
+    """
+    with _working_folder(file.parent) as folder:
+        payload = folder / (_DATABASE if place.database else _LINES)
+        os.close(os.open(payload, os.O_CREAT | os.O_EXCL, 0o600))
+        if place.database:
+            copy_database(place.database, payload)
+        else:
+            with payload.open("wb") as lines:
+                export_rows(place.store, lines)
+        manifest = Manifest(
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            opendify=__version__,
+            payload=_DATABASE if place.database else _LINES,
+            conversations=_count(payload),
+            sha256=_sha256(payload),
+        )
+        draft = folder / "backup.zip"
+        _pack(draft, manifest, payload)
+        payload.unlink()
+        _unpack(draft, folder)
+        draft.replace(file)
+    return manifest
+
+
+def restore_backup(place: StorePlace, file: Path) -> Restored:
+    """Bring back what `file` holds, once it is proved to be whole.
+
+    A SQLite store's file is replaced and the old one kept beside it. In all other
+    cases the rows that are missing are added.
+
+    Raises:
+        WrongFile: `file` is damaged or no backup, or the database is in use; nothing was changed.
+        StoreUnavailable: The store cannot be written to, or a later release wrote the backup.
+        OSError: A file cannot be read or written.
+    """
+    database = place.database
+    if database:
+        database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _working_folder(database.parent if database else Path(tempfile.gettempdir())) as folder:
+        manifest, payload = _unpack(file, folder)
+        if payload.name == _LINES:
+            return Restored(manifest, import_rows(place.store, read_rows(payload)))
+        restored = SQLiteStore(payload)
+        try:
+            # Brings the copy to the present schema, and refuses one that is too new.
+            restored.ping()
+            if database is None:
+                return Restored(manifest, import_rows(place.store, restored.all()))
+        finally:
+            restored.close()
+        return Restored(manifest, kept=replace_database(database, payload))
+
+
+def is_backup(file: Path) -> bool:
+    """Whether `file` is a backup, whole or not."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _MANIFEST in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _pack(file: Path, manifest: Manifest, payload: Path) -> None:
+    with (
+        os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b") as opened,
+        zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        archive.writestr(_MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        archive.write(payload, payload.name)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def _unpack(file: Path, folder: Path) -> tuple[Manifest, Path]:
+    """The manifest, and the payload in `folder`, which is what the manifest says.
+
+    Raises:
+        WrongFile: It is not.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest = msgspec.json.decode(archive.read(_MANIFEST), type=Manifest)
+            payload = folder / manifest.payload
+            archive.extract(manifest.payload, folder)
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, msgspec.MsgspecError, NotImplementedError):
+        raise WrongFile(f"{file}: is no backup of this program, or is damaged") from None
+    payload.chmod(0o600)
+    if _sha256(payload) != manifest.sha256:
+        raise WrongFile(f"{file}: the checksum is wrong; the file was changed or is damaged")
+    if (found := _count(payload)) != manifest.conversations:
+        raise WrongFile(f"{file}: holds {found} conversations, and should hold {manifest.conversations}")
+    return manifest, payload
+
+
+def _count(payload: Path) -> int:
+    if payload.name == _DATABASE:
+        return check_database(payload)
+    return sum(1 for _ in read_rows(payload))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+@contextmanager
+def _working_folder(parent: Path) -> Iterator[Path]:
+    """On the file system where the result will lie, so that it gets there by a rename."""
+    with tempfile.TemporaryDirectory(prefix=".opendify-", dir=parent) as folder:
+        yield Path(folder)
