@@ -32,7 +32,7 @@ ROOMS = (
     ("wire",),
     ("translate",),
     ("conversations", "stores", "dify", "telemetry"),
-    ("turns",),
+    ("turns", "conversation_admin"),
     ("runs",),
     ("gateway",),
     ("access",),

@@ -85,6 +85,11 @@ _SHARED = (
     Parameter("stop", "honoured", "up to 4 sequences; the answer is cut here and the run is stopped"),
     Parameter("user", "honoured", "becomes Dify's `user`; a string, or an object with `id`"),
     Parameter("inputs", "honoured", "extension: values of the app's own variables"),
+    Parameter("conversation_id", "honoured", "extension: one of Dify's, else the client's name for the chat"),
+    Parameter("chat_id", "honoured", "extension: the client's name for the chat"),
+    Parameter("session_id", "honoured", "extension: as `chat_id`"),
+    Parameter("metadata", "honoured", "may hold one of the three above; never handed to the app"),
+    Parameter("prompt_cache_key", "honoured", "names the chat where Codex sends it; else accepted"),
     Parameter("temperature", "ignored", _DECIDED_BY_APP),
     Parameter("top_p", "ignored", _DECIDED_BY_APP),
     Parameter("presence_penalty", "ignored", _DECIDED_BY_APP),
@@ -117,13 +122,11 @@ CHAT_COMPLETION_PARAMETERS = (
     Parameter("reasoning_effort", "ignored", "accepted"),
     Parameter("top_logprobs", "ignored", "answers carry `logprobs: null`"),
     Parameter("audio", "ignored", "accepted as long as `modalities` does not ask for audio"),
-    Parameter("metadata", "ignored", "accepted; never handed to the app"),
     Parameter("store", "ignored", "accepted; nothing is stored"),
     Parameter("service_tier", "ignored", "accepted"),
     Parameter("verbosity", "ignored", "accepted"),
     Parameter("prediction", "ignored", "accepted"),
     Parameter("web_search_options", "ignored", "accepted"),
-    Parameter("prompt_cache_key", "ignored", "accepted"),
 )
 
 COMPLETION_PARAMETERS = (

@@ -30,5 +30,5 @@ class FakeHeldTurn:
     def finish(self, answer: str) -> None:
         self.story.append(f"finished: {answer}")
 
-    def abandon(self) -> None:
+    def abandon(self, *, may_have_begun: bool) -> None:
         self.story.append("abandoned")

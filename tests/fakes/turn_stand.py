@@ -105,7 +105,7 @@ class ClientTurn:
         """Dify keeps what was said; the client was given something else."""
         if said:
             self._answer_goes_to.append(HistoryMessage("assistant", said))
-        self.held.abandon()
+        self.held.abandon(may_have_begun=True)
         return self
 
     def _be_refused(self) -> None:

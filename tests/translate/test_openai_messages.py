@@ -78,7 +78,7 @@ def said(role: HistoryRole, words: str, *names: str) -> HistoryMessage:
         ),
         pytest.param(
             [user("Hi"), assistant("Hello"), system("Be brief")],
-            Turn(QUERY_TO_CONTINUE, (said("user", "Hi"), said("assistant", "Hello")), system="Be brief"),
+            Turn("Be brief", (said("user", "Hi"), said("assistant", "Hello"))),
             id="assistant last, then system",
         ),
         pytest.param(

@@ -1,0 +1,187 @@
+"""The real server before a simulated Dify and a real store: each a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import httpx
+import psutil
+
+from opendify.simulator import DEMO_MODELS
+from opendify.stores import ConversationStore, open_store
+from tests.fakes.waiting import wait_until
+from tests.memory.chats import Chatter, SimulatedDify
+from tests.stores.servers import Server, free_port, postgres_server, redis_server
+
+PROJECT: Final = Path(__file__).resolve().parents[2]
+STORES: Final = ("sqlite", "redis", "postgresql")
+WORKERS: Final = 4
+# Dify orders memory by whole seconds; both sides of a test take this much for one.
+SHORT_RESOLUTION: Final = 0.02
+OTHER_MODEL: Final = "other-chat"
+CHATFLOW: Final = "demo-chatflow"
+_START_SECONDS: Final = 40.0
+_STOP_SECONDS: Final = 10.0
+_MODELS: Final = {**DEMO_MODELS, OTHER_MODEL: "app-demo-chat-plain"}
+
+
+class Program:
+    """A server process that can be killed and started again on its port."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
+        """It listens once `url` answers; what it writes is added to `log`."""
+        self._command, self._environment, self._url, self._log = command, environment, url, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, cwd=PROJECT, env=self._environment, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log,
+            )  # fmt: skip
+        assert wait_until(self._answers, _START_SECONDS), self._log.read_text()[-3_000:]
+
+    def workers(self) -> list[psutil.Process]:
+        """Its children, oldest first."""
+        assert self._process
+        children = psutil.Process(self._process.pid).children()
+        return sorted(children, key=lambda child: child.create_time())
+
+    def kill(self) -> None:
+        """As a power cut would, its children too."""
+        if self._process is None:
+            return
+        family = [psutil.Process(self._process.pid)] if self._process.poll() is None else []
+        family += [child for parent in family for child in parent.children(recursive=True)]
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(_STOP_SECONDS)
+        psutil.wait_procs(family, _STOP_SECONDS)
+        self._process = None
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_STOP_SECONDS)
+        self.kill()
+
+    def _answers(self) -> bool:
+        assert self._process
+        assert self._process.poll() is None, self._log.read_text()[-3_000:]
+        with suppress(httpx.HTTPError):
+            return httpx.get(self._url).status_code < 500
+        return False
+
+
+@dataclass(frozen=True)
+class Stand:
+    """Everything that a chat passes through, and a way to ask each part of it.
+
+    `store_server` is None where the store is a file.
+    """
+
+    kind: str
+    origin: str
+    store_url: str
+    data_dir: Path
+    dify: SimulatedDify
+    server: Program
+    store_server: Server | None
+
+    def chatter(self, **fields: object) -> Chatter:
+        """A client with a key of its own; `fields` are those of `Chatter`."""
+        return Chatter(self.origin, **fields)  # type: ignore[arg-type] # Literals.
+
+    def is_free(self, conversation_id: str) -> bool:
+        """Whether a conversation is known, and no turn holds it."""
+        with self.store() as store:
+            for known in store.recent(100):
+                if known.conversation_id == conversation_id:
+                    now = time.time()
+                    held = store.claim(known.id, claim="looking", now=now, until=now + 5)
+                    store.release(known.id, claim="looking")
+                    return held is not None
+        return False
+
+    @contextmanager
+    def store(self) -> Iterator[ConversationStore]:
+        """The store, as a process of its own would have it."""
+        opened = open_store(self.store_url, self.data_dir)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@contextmanager
+def opened_stand(
+    kind: str, *, resolution: float = SHORT_RESOLUTION, version: str = "1.12.1", workers: int = WORKERS
+) -> Iterator[Stand]:
+    """Start all of it; everything ends with the block.
+
+    Args:
+        kind: One of `STORES`.
+        resolution: Seconds within which Dify mixes up two turns of a conversation.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opendify-")))
+        data_dir = folder / "data"
+        store_server = None
+        if kind != "sqlite":
+            starter = {"redis": redis_server, "postgresql": postgres_server}[kind]
+            store_server = stack.enter_context(starter())
+        store_url = store_server.url if store_server else "sqlite:///data/conversations.db"
+        dify_program, dify_origin = _dify(folder, resolution, version)
+        server, origin = _server(folder, dify_origin, store_url, resolution, workers)
+        for program in (dify_program, server):
+            stack.callback(program.stop)
+            program.start()
+        yield Stand(kind, origin, store_url, data_dir, SimulatedDify(dify_origin), server, store_server)
+
+
+def _dify(folder: Path, resolution: float, version: str) -> tuple[Program, str]:
+    port = free_port()
+    delays = ["--token-delay", "0", "--naming-delay", "0"]
+    command = [sys.executable, "-c", "from opendify.cli import main; main()", "simulate", "--port", str(port)]
+    command += [*delays, "--message-time-resolution", str(resolution), "--version", version]
+    origin = f"http://127.0.0.1:{port}"
+    return Program(command, _environment({}), f"{origin}/_simulator/counts", folder / "dify.log"), origin
+
+
+def _server(
+    folder: Path, dify_origin: str, store_url: str, resolution: float, workers: int
+) -> tuple[Program, str]:
+    port = free_port()
+    models = ",".join(f'"{name}":"{key}"' for name, key in _MODELS.items())
+    environment = {
+        "SERVER_HOST": "127.0.0.1",
+        "SERVER_PORT": str(port),
+        "ENVIRONMENT": "production",
+        "AUTH_MODE": "open",
+        "DATA_DIR": str(folder / "data"),
+        "DIFY_API_BASE": f"{dify_origin}/v1",
+        "MODEL_CONFIG": f"{{{models}}}",
+        "CONVERSATION_STORE_URL": store_url,
+        "DIFY_MESSAGE_TIME_RESOLUTION": str(resolution),
+        "GUNICORN_WORKERS": str(workers),
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app"]
+    origin = f"http://127.0.0.1:{port}"
+    program = Program(command, _environment(environment), f"{origin}/health/live", folder / "server.log")
+    return program, origin
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Nothing that configures OpenDify but `ours`."""
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **ours}
