@@ -9,6 +9,7 @@ What tells the end differs by mode and version (protocol 0.15 to 1.16):
 - A stream that ends without any of these was cut.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -21,9 +22,9 @@ from opendify.translate.turn import (
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
-    TextDelta,
     TextReplaced,
     ThoughtDelta,
+    text_deltas,
 )
 from opendify.wire import dify
 
@@ -55,7 +56,44 @@ class ReplyReader(Protocol):
         ...
 
 
-class ChatReplyReader:
+class _Reader(ABC):
+    """What the readers of all modes share: the start, thinking, usage, failures."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._started = False
+        self._tally = UsageTally()
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.feed`."""
+        if self.ended:
+            return
+        if not self._started and isinstance(event, dify.Event) and self._names_the_reply(event):
+            self._started = True
+            yield ReplyStarted(event.task_id, event.message_id, event.conversation_id)
+        match event:
+            case dify.ReasoningChunk():
+                if event.data.reasoning:
+                    yield ThoughtDelta(event.data.reasoning)
+            case dify.NodeFinished():
+                self._tally.add(event.data)
+            case dify.ErrorEvent():
+                raise error_from_event(event)
+            case dify.WorkflowPaused():
+                raise DifyAppError(_PAUSED)
+            case _:
+                yield from self._read(event)
+
+    @abstractmethod
+    def _names_the_reply(self, event: dify.Event) -> bool:
+        """Whether `event` has the ids by which the reply is known."""
+
+    @abstractmethod
+    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """What the mode's own events say."""
+
+
+class ChatReplyReader(_Reader):
     """Reads chat, agent-chat, agent, advanced-chat and completion apps.
 
     One reader serves them all, since servers before 1.4 do not tell the modes
@@ -63,48 +101,10 @@ class ChatReplyReader:
     """
 
     def __init__(self) -> None:
-        self.ended = False
-        self._started = False
+        super().__init__()
         self._run_finished = False
         self._text_was_sent = False
         self._agent_text: list[str] = []
-        self._tally = UsageTally()
-
-    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
-        """See `ReplyReader.feed`."""
-        if self.ended:
-            return
-        if (
-            not self._started
-            and isinstance(event, dify.Event)
-            and (event.conversation_id or event.message_id)
-        ):
-            self._started = True
-            yield ReplyStarted(event.task_id, event.message_id, event.conversation_id)
-        match event:
-            case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
-                yield from self._text(self._not_yet_sent(text))
-            case dify.AgentMessage(answer=str(text)):
-                self._agent_text.append(text)
-                yield from self._text(text)
-            case dify.ReasoningChunk():
-                if event.data.reasoning:
-                    yield ThoughtDelta(event.data.reasoning)
-            case dify.MessageReplace():
-                self._text_was_sent = True
-                yield TextReplaced(event.answer or "")
-            case dify.NodeFinished():
-                self._tally.add(event.data)
-            case dify.WorkflowFinished():
-                yield from self._finish_run(event.data)
-            case dify.MessageEnd():
-                yield self._end(event.metadata)
-            case dify.ErrorEvent():
-                raise error_from_event(event)
-            case dify.WorkflowPaused():
-                raise DifyAppError(_PAUSED)
-            case _:
-                return
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`; 1.13.0 closes a chatflow without `message_end`."""
@@ -114,10 +114,29 @@ class ChatReplyReader:
             raise DifyError("Dify closed the stream before `message_end`")
         yield self._end(None)
 
+    def _names_the_reply(self, event: dify.Event) -> bool:
+        return bool(event.conversation_id or event.message_id)
+
+    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        match event:
+            case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
+                yield from self._text(self._not_yet_sent(text))
+            case dify.AgentMessage(answer=str(text)):
+                self._agent_text.append(text)
+                yield from self._text(text)
+            case dify.MessageReplace():
+                self._text_was_sent = True
+                yield TextReplaced(event.answer or "")
+            case dify.WorkflowFinished():
+                yield from self._finish_run(event.data)
+            case dify.MessageEnd():
+                yield self._end(event.metadata)
+            case _:
+                return
+
     def _text(self, text: str) -> Iterator[ReplyEvent]:
-        if text:
-            self._text_was_sent = True
-            yield TextDelta(text)
+        self._text_was_sent = self._text_was_sent or bool(text)
+        yield from text_deltas(text)
 
     def _not_yet_sent(self, answer: str) -> str:
         """`answer` without what an agent already streamed of it.
@@ -138,7 +157,7 @@ class ChatReplyReader:
         if run.status == "failed":
             raise error_from_failed_run(run.error, text_was_sent=self._text_was_sent)
         self._run_finished = True
-        self._tally.total_tokens = run.total_tokens
+        self._tally.finish(run)
         answer = (run.outputs or {}).get("answer")
         if not self._text_was_sent and isinstance(answer, str):
             yield from self._text(answer)
@@ -149,41 +168,13 @@ class ChatReplyReader:
         return ReplyEnded(read_usage(usage) or self._tally.usage(), read_price(usage))
 
 
-class WorkflowReplyReader:
+class WorkflowReplyReader(_Reader):
     """Reads workflow apps; `output` is the configured output's name, `"json"`, or None."""
 
     def __init__(self, output: str | None) -> None:
-        self.ended = False
-        self._started = False
+        super().__init__()
         self._output = output
         self._text = WorkflowText()
-        self._tally = UsageTally()
-
-    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
-        """See `ReplyReader.feed`."""
-        if self.ended:
-            return
-        if not self._started and isinstance(event, dify.Event) and event.task_id:
-            self._started = True
-            yield ReplyStarted(event.task_id)
-        match event:
-            case dify.NodeStarted() | dify.IterationStarted() | dify.LoopStarted():
-                self._text.announce(event.data)
-            case dify.TextChunk() if self._output is None:
-                yield from _deltas(self._text.feed(event.data))
-            case dify.ReasoningChunk():
-                if event.data.reasoning:
-                    yield ThoughtDelta(event.data.reasoning)
-            case dify.NodeFinished():
-                self._tally.add(event.data)
-            case dify.WorkflowFinished():
-                yield from self._finish(event.data)
-            case dify.ErrorEvent():
-                raise error_from_event(event)
-            case dify.WorkflowPaused():
-                raise DifyAppError(_PAUSED)
-            case _:
-                return
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`."""
@@ -191,13 +182,27 @@ class WorkflowReplyReader:
             raise DifyError("Dify closed the stream before `workflow_finished`")
         yield from ()
 
+    def _names_the_reply(self, event: dify.Event) -> bool:
+        return bool(event.task_id)
+
+    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        match event:
+            case dify.NodeStarted() | dify.IterationStarted() | dify.LoopStarted():
+                self._text.announce(event.data)
+            case dify.TextChunk() if self._output is None:
+                yield from text_deltas(self._text.feed(event.data))
+            case dify.WorkflowFinished():
+                yield from self._finish(event.data)
+            case _:
+                return
+
     def _finish(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
         if run.status == "failed":
             raise error_from_failed_run(run.error, text_was_sent=self._text.was_sent)
         self.ended = True
-        self._tally.total_tokens = run.total_tokens
+        self._tally.finish(run)
         answer = answer_from_outputs(run.outputs or {}, self._output)
-        yield from _deltas(self._text.complete(answer))
+        yield from text_deltas(self._text.complete(answer))
         yield ReplyEnded(self._tally.usage(), outputs=run.outputs or {})
 
 
@@ -209,11 +214,6 @@ def _overlap(sent: str, answer: str) -> int:
             return len(sent) - start
         start += 1
     return 0
-
-
-def _deltas(text: str) -> Iterator[ReplyEvent]:
-    if text:
-        yield TextDelta(text)
 
 
 def reply_reader(mode: AppMode, output: str | None) -> ReplyReader:

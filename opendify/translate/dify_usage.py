@@ -34,8 +34,7 @@ class UsageTally:
     """Adds up the nodes of a run, for runs whose end tells no usage of its own."""
 
     def __init__(self) -> None:
-        self.total_tokens: int | float | None = None
-        """`workflow_finished.total_tokens`, when it came."""
+        self._total_tokens: int | float | None = None
         self._nodes: list[CompletionUsage] = []
 
     def add(self, node: dify.NodeData) -> None:
@@ -44,6 +43,10 @@ class UsageTally:
         if usage:
             self._nodes.append(usage)
 
+    def finish(self, run: dify.WorkflowFinishedData) -> None:
+        """Take in the run's own total."""
+        self._total_tokens = run.total_tokens
+
     def usage(self) -> CompletionUsage | None:
         """The nodes' sum, else the run's total as completion tokens, else None rather than a guess."""
         if self._nodes:
@@ -51,9 +54,9 @@ class UsageTally:
                 sum(node.prompt_tokens for node in self._nodes),
                 sum(node.completion_tokens for node in self._nodes),
             )
-        if self.total_tokens is None:
+        if self._total_tokens is None:
             return None
-        return CompletionUsage(0, int(self.total_tokens))
+        return CompletionUsage(0, int(self._total_tokens))
 
 
 def _node_usage(values: object) -> CompletionUsage | None:

@@ -3,7 +3,7 @@
 Source: https://platform.openai.com/docs/api-reference/chat
 """
 
-from opendify.translate.reply_writer import Shape, dify_extension, usage_shape
+from opendify.translate.reply_writer import Shape, whole_object
 from opendify.translate.turn import FinishReason, Reply
 
 
@@ -33,18 +33,10 @@ class ChatChoice:
 
 
 def chat_completion(reply: Reply, *, completion_id: str, created: int, model: str) -> dict[str, object]:
-    """The whole answer; `usage` is left out where Dify told none."""
+    """The whole answer."""
     message: dict[str, object] = {"role": "assistant", "content": reply.text, "refusal": None}
     if reply.thoughts:
         message["reasoning_content"] = reply.thoughts
+    head = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
-    usage = {"usage": usage_shape(reply.ended.usage)} if reply.ended.usage else {}
-    return {
-        "id": completion_id,
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [choice],
-        **usage,
-        "dify": dify_extension(reply.started, reply.ended),
-    }
+    return whole_object(head, choice, reply)

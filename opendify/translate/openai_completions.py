@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/completions
 
 from opendify.errors import InvalidRequest
 from opendify.translate.parameters import COMPLETION_PARAMETERS, refuse_unsupported
-from opendify.translate.reply_writer import Shape, dify_extension, usage_shape
+from opendify.translate.reply_writer import Shape, whole_object
 from opendify.translate.turn import FinishReason, Reply, Turn
 from opendify.wire.openai_completions import CompletionRequest
 
@@ -72,15 +72,7 @@ class CompletionChoice:
 def text_completion(
     reply: Reply, *, completion_id: str, created: int, model: str, echo: str
 ) -> dict[str, object]:
-    """The whole answer; `usage` is left out where Dify told none."""
+    """The whole answer, behind the echoed prompt if that was asked for."""
+    head = {"id": completion_id, "object": "text_completion", "created": created, "model": model}
     choice = {"index": 0, "text": echo + reply.text, "logprobs": None, "finish_reason": "stop"}
-    usage = {"usage": usage_shape(reply.ended.usage)} if reply.ended.usage else {}
-    return {
-        "id": completion_id,
-        "object": "text_completion",
-        "created": created,
-        "model": model,
-        "choices": [choice],
-        **usage,
-        "dify": dify_extension(reply.started, reply.ended),
-    }
+    return whole_object(head, choice, reply)

@@ -52,18 +52,15 @@ def _json_format(value: object) -> str | None:
     return f"'response_format' {kind!r} is not supported: a Dify app decides the form of its answer itself."
 
 
-def _forced_tool(value: object) -> str | None:
-    allowed = value.get("allowed_tools") if isinstance(value, dict) else None
-    mode = allowed.get("mode") if isinstance(allowed, dict) else value
-    if mode in ("auto", "none"):
-        return None
-    return "'tool_choice' must be 'auto' or 'none' with this model: a Dify app cannot call a client's tools."
+def _forced(name: str) -> Refusal:
+    def refuse(value: object) -> str | None:
+        allowed = value.get("allowed_tools") if isinstance(value, dict) else None
+        mode = allowed.get("mode") if isinstance(allowed, dict) else value
+        if mode in ("auto", "none"):
+            return None
+        return f"'{name}' must be 'auto' or 'none' with this model: a Dify app cannot call a client's tools."
 
-
-def _forced_function(value: object) -> str | None:
-    if value in ("auto", "none"):
-        return None
-    return "'function_call' must be 'auto' or 'none' with this model: a Dify app cannot call functions."
+    return refuse
 
 
 def _several(name: str) -> Refusal:
@@ -111,8 +108,8 @@ CHAT_COMPLETION_PARAMETERS = (
     Parameter(
         "response_format", "refused in part", "only `text`; JSON formats are refused by name", _json_format
     ),
-    Parameter("tool_choice", "refused in part", "only `auto` and `none`", _forced_tool),
-    Parameter("function_call", "refused in part", "only `auto` and `none`", _forced_function),
+    Parameter("tool_choice", "refused in part", "only `auto` and `none`", _forced("tool_choice")),
+    Parameter("function_call", "refused in part", "only `auto` and `none`", _forced("function_call")),
     Parameter(
         "tools", "ignored", "accepted, since many clients always send them; a Dify app uses its own tools"
     ),

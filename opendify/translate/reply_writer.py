@@ -7,6 +7,7 @@ from opendify.errors import GatewayError
 from opendify.translate.turn import (
     CompletionUsage,
     FinishReason,
+    Reply,
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
@@ -129,6 +130,13 @@ class ReplyWriter:
     def _choice(self, choice: Shape, extension: Shape | None = None) -> bytes:
         body = encode_json({"choices": [choice], **(extension or {})})
         return frame(self._head + body[1:-1] + self._tail)
+
+
+def whole_object(head: Shape, choice: Shape, reply: Reply) -> dict[str, object]:
+    """An answer that is not streamed; `usage` is left out where Dify told none."""
+    usage = {"usage": usage_shape(reply.ended.usage)} if reply.ended.usage else {}
+    extension = dify_extension(reply.started, reply.ended)
+    return {**head, "choices": [choice], **usage, "dify": extension}
 
 
 def usage_shape(usage: CompletionUsage) -> dict[str, int]:

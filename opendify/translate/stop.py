@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced
+from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced, text_deltas
 
 
 class StopCutter:
@@ -44,11 +44,11 @@ class StopCutter:
         found = self._pattern.search(self._held)
         # A longer sequence that begins earlier may still become whole.
         if found and found.start() <= safe:
-            yield from _delta(self._held[: found.start()])
+            yield from text_deltas(self._held[: found.start()])
             yield from self._end()
             return
         ready, self._held = self._held[:safe], self._held[safe:]
-        yield from _delta(ready)
+        yield from text_deltas(ready)
 
     def _unless_ended(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
         if not self._ended:
@@ -66,8 +66,3 @@ class StopCutter:
         size = len(self._held)
         starts = range(max(0, size - len(sequence) + 1), size)
         return next((start for start in starts if sequence.startswith(self._held[start:])), size)
-
-
-def _delta(text: str) -> Iterator[ReplyEvent]:
-    if text:
-        yield TextDelta(text)

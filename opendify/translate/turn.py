@@ -1,6 +1,6 @@
 """The waist: every OpenAI endpoint is read into a `Turn`, every Dify app mode into `ReplyEvent`s."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, assert_never
 
@@ -88,6 +88,12 @@ class TextDelta:
     """More of the answer; never empty."""
 
     text: str
+
+
+def text_deltas(text: str) -> Iterator[TextDelta]:
+    """`text` as a delta; none where it is empty."""
+    if text:
+        yield TextDelta(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@ import pytest
 
 from opendify.translate.dify_usage import UsageTally, read_price, read_usage
 from opendify.translate.turn import CompletionUsage, Price
-from opendify.wire.dify import NodeData, Usage
+from opendify.wire.dify import NodeData, Usage, WorkflowFinishedData
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_nodes_usage_is_found(node: NodeData, counts: CompletionUsage | None) 
 def test_nodes_are_added_up_before_the_runs_total_counts() -> None:
     tally = UsageTally()
 
-    tally.total_tokens = 99
+    tally.finish(WorkflowFinishedData(total_tokens=99))
     assert tally.usage() == CompletionUsage(0, 99)
     tally.add(NodeData(outputs={"usage": COUNTS}))
     tally.add(NodeData(outputs={"usage": COUNTS}))
