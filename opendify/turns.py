@@ -191,8 +191,9 @@ class ConversationTurn:
         """
         self._is_named, self._fits_exactly = True, False
         store = self._tools.store
+        failures = store.failures
         known = store.find_by_conversation_id(self._request.caller.id, conversation_id)
-        if known and not self._take(known.id):
+        if known and not self._take(known.id) and store.failures == failures:
             raise RateLimited("This conversation is answering another request", retry_after_seconds=2)
         self._continue(conversation_id)
 
@@ -335,28 +336,42 @@ class ConversationTurn:
         conversation_id = started.conversation_id or self.conversation_id
         if not conversation_id:
             return
-        before = self._conversation or StoredConversation(
-            id=secrets.token_hex(12),
-            scope=self._scope.key,
-            model=self._scope.model,
-            caller=self._scope.caller,
-            user=self._scope.user,
-            chat_id=self._scope.chat_id,
-            app_fingerprint=self._scope.app_fingerprint,
-            conversation_id=conversation_id,
-            created_at=now,
+        before = (
+            self._conversation
+            or self._stored_after_all(conversation_id)
+            or StoredConversation(
+                id=secrets.token_hex(12),
+                scope=self._scope.key,
+                model=self._scope.model,
+                caller=self._scope.caller,
+                user=self._scope.user,
+                chat_id=self._scope.chat_id,
+                app_fingerprint=self._scope.app_fingerprint,
+                conversation_id=conversation_id,
+                created_at=now,
+            )
         )
         moved = replace(
             before,
             match_key=match_key,
             recent=recent,
-            shows_history=self._shows_history,
+            shows_history=before.shows_history or self._shows_history,
             turns=before.turns + 1,
             message_id=started.message_id or before.message_id,
             updated_at=now,
             next_turn_at=self._next_turn_at or now + self._tools.spacing_seconds,
         )
         self._tools.store.save(moved, claim=self._claim)
+
+    def _stored_after_all(self, conversation_id: str) -> StoredConversation | None:
+        """The row of a named conversation that the store, being down, did not find at first."""
+        if not self._is_named:
+            return None
+        found = self._tools.store.find_by_conversation_id(self._scope.caller, conversation_id)
+        now = self._tools.now()
+        if found is None:
+            return None
+        return self._tools.store.claim(found.id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
 
     def _match_key(self, messages: Sequence[HistoryMessage]) -> str:
         turn = self._request.turn

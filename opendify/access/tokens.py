@@ -26,4 +26,7 @@ def read_user_token(token: str, secret: str) -> str:
         raise Unauthorized(
             "The signed user header is not valid for this service.", code="invalid_user_token"
         ) from error
-    return str(claims["sub"])
+    user = str(claims["sub"]).strip()
+    if not user:
+        raise Unauthorized("The signed user header names no user.", code="invalid_user_token")
+    return user

@@ -1,6 +1,7 @@
 """`opendify conversations`: look at what is stored, forget it, move it."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -104,6 +105,8 @@ def _delete_user(
 )
 def cleanup(max_age_days: float | None) -> None:
     """Forget what was not used for so long; Dify keeps it."""
+    if max_age_days is not None and math.isnan(max_age_days):
+        raise click.BadParameter("must be a number of days", param_hint="--max-age-days")
     with operating() as operator:
         admin = operator.admin
         removed = admin.clean_up(admin.default_max_age_days if max_age_days is None else max_age_days)

@@ -61,8 +61,14 @@ class ConversationAdmin:
         return self._store.recent(limit)
 
     def of_user(self, user: str, key: str | None = None) -> list[StoredConversation]:
-        """A user's conversations, newest first; see `delete_user`."""
-        return self._store.of_user(self._dify_user(user, key), key)
+        """A user's conversations; see `delete_user`."""
+        if key is None:
+            return self._store.of_user(user, None)
+        found = self._store.of_user(self._dify_user(user, key), key)
+        if not user.startswith(self._dify_user("", key)):
+            # A user that is not named after the key is an imported one, who kept the name.
+            found += self._store.of_user(user, key)
+        return found
 
     def get(self, stored_id: str) -> StoredConversation:
         """One conversation.
@@ -91,8 +97,8 @@ class ConversationAdmin:
         """Forget all conversations of one user.
 
         `user` is Dify's; with the name of a `key` it is the person as the holder of
-        that key names them. What Dify does not delete stays stored, so that it can be
-        tried again.
+        that key names them, imported chats included. What Dify does not delete stays
+        stored, so that it can be tried again.
         """
         deleted, failures, unreachable = 0, list[DeletionFailure](), dict[str, GatewayError]()
         for conversation in self.of_user(user, key):

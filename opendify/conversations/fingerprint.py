@@ -42,6 +42,8 @@ class Transcript:
     recent: bytes
     """Of the last messages one by one, `MESSAGE_DIGEST_BYTES` each, oldest first."""
     ends_with_answer: bool
+    length: int
+    """How many messages there are, of which `recent` may hold only the last."""
 
 
 def normalise(role: HistoryRole, text: str) -> str:
@@ -95,7 +97,9 @@ def fingerprint(messages: Sequence[HistoryMessage]) -> Transcript:
     framed = b"".join(len(content).to_bytes(4, "big") + content for content in contents)
     recent = b"".join(map(_message_digest, contents[-MOST_RECENT_MESSAGES:]))
     ends_with_answer = bool(messages) and messages[-1].role == "assistant"
-    return Transcript(hashlib.blake2b(framed, digest_size=16).digest(), recent, ends_with_answer)
+    return Transcript(
+        hashlib.blake2b(framed, digest_size=16).digest(), recent, ends_with_answer, len(messages)
+    )
 
 
 def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence[HistoryMessage]) -> bytes:
@@ -104,7 +108,7 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
     The inputs, the files of earlier turns, and the system prompt without digits
     and date words.
     """
-    files = [digest for message in messages for digest in message.attachment_digests]
+    files = [",".join(message.attachment_digests) for message in messages]
     digest = hashlib.blake2b(digest_size=16)
     for part in (
         " ".join(_DATE_WORDS.sub("", system).split()),

@@ -87,7 +87,7 @@ def read_client_context(
         user=_user(headers, body, rules),
         chat_id=chat_id,
         conversation_id=_first(_header_values(headers, (CONVERSATION_HEADER,))),
-        maybe_conversation_id="" if named else _text(body.fields.get("conversation_id")),
+        maybe_conversation_id=_text(body.fields.get("conversation_id")),
         is_temporary=chat_id.startswith(_TEMPORARY_CHATS),
         is_task=bool(_first(_header_values(headers, (TASK_HEADER,)))),
         sends_whole_transcripts=bool(_first(_header_values(headers, _WHOLE_TRANSCRIPT_HEADERS))),
@@ -135,4 +135,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     text = str(value).strip()
-    return text if len(text) <= MAX_ID_CHARS else hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+    if len(text) <= MAX_ID_CHARS:
+        return text
+    # What stands in front may mean something, as in `temporary:`.
+    return f"{text[:64]}~{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from opendify.conversations.fingerprint import Transcript
+from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,13 @@ def continued_by_chat(
 
 
 def _is_window(history: Transcript, seen: bytes) -> bool:
-    """Whether `history` is the end of what was seen, up to the last answer given."""
+    """Whether `history` is the end of what was seen, up to the last answer given.
+
+    Of more messages than are kept only the last could be compared, and an earlier one
+    may have been edited.
+    """
+    if history.length > MOST_RECENT_MESSAGES:
+        return False
     if not history.ends_with_answer:
         return False
     return seen.endswith(history.recent)

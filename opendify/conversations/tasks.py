@@ -35,7 +35,7 @@ def _starts(pattern: str, *, lone: bool = True) -> _Rule:
 
 def _system_starts(pattern: str) -> _Rule:
     expression = re.compile(pattern, re.IGNORECASE)
-    return lambda turn: bool(expression.match(turn.system.lstrip()))
+    return lambda turn: not turn.history and bool(expression.match(turn.system.lstrip()))
 
 
 def _open_webui_task(turn: Turn) -> bool:
@@ -54,7 +54,7 @@ TASK_RULES: tuple[TaskRule, ...] = (
     TaskRule("Open WebUI", _starts(r"Your task is to reflect the speaker's likely facial expression")),
     TaskRule("Open WebUI", _system_starts(r"Available Tools:")),
     TaskRule("LibreChat", _starts(r"Provide a concise, 5-word-or-less title for the conversation")),
-    TaskRule("LibreChat", _starts(r"Analyze this conversation and provide")),
+    TaskRule("LibreChat", _starts(r"Analyze this conversation and provide(?=[\s\S]*detected language)")),
     TaskRule("LibreChat", _starts(r"Please generate a concise title \(max 40 characters\)")),
     TaskRule(
         "LobeChat",
@@ -62,11 +62,13 @@ TASK_RULES: tuple[TaskRule, ...] = (
         streams=True,
     ),
     TaskRule(
-        "LobeChat", _system_starts(r".{0,200}(title within 10 characters|10 个字以内的标题)"), streams=True
+        "LobeChat",
+        _system_starts(r".{0,200}(summari[sz]e.{1,80}title within 10 characters|总结为 ?10 ?个字以内的标题)"),
+        streams=True,
     ),
     TaskRule(
         "Cherry Studio",
-        _system_starts(r"Summarize the conversation into a title in .{1,40} within 10 words"),
+        _system_starts(r"Summarize the conversation into a title in .{1,40} within 10 (words|characters)"),
         streams=True,
     ),
     # NextChat appends these to the real history, so that they look like a turn of the chat.

@@ -27,3 +27,5 @@ def served(app: flask.Flask) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+        if "opendify" in app.extensions:
+            app.extensions["opendify"].close()
