@@ -7,7 +7,7 @@ import sys
 from gunicorn.arbiter import Arbiter
 
 from opendify import settings
-from opendify.serving.start import announce_keys
+from opendify.serving.start import prepare_start
 
 
 def _read_server_settings() -> settings.ServerSettings:
@@ -64,5 +64,5 @@ accesslog = None
 
 
 def on_starting(_server: Arbiter) -> None:
-    """Make the first key before anybody can ask for it."""
-    announce_keys()
+    """Make the first keys, and refuse what could not work, before anybody asks."""
+    prepare_start()

@@ -18,6 +18,7 @@ from opendify.runs import OpenRun, ReplyStream, Run
 from opendify.settings import DifyApp, Settings
 from opendify.stores.base import ConversationStore
 from opendify.stores.forgiving import ForgivingStore
+from opendify.stores.housekeeping import Housekeeping
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
 from opendify.translate.openai_chat import ChatChoice, chat_completion
@@ -78,8 +79,15 @@ class Gateway:
         self._clock = clock
         self._now = now
         self._memory = DifyMemory(client)
+        forgiving_store = ForgivingStore(store)
+        self._housekeeping = Housekeeping(
+            forgiving_store,
+            ttl_seconds=settings.conversation_ttl_days * 86_400,
+            most=settings.conversation_max,
+            now=now,
+        )
         self._turn_tools = TurnTools(
-            store=ForgivingStore(store),
+            store=forgiving_store,
             read_messages=self._memory.read_messages,
             delete_conversation=self._memory.delete_later,
             replay_max_chars=settings.replay_max_chars,
@@ -166,6 +174,7 @@ class Gateway:
 
     def _begin_run(self, request: SamplingParameters, turn: Turn, person: Person, *, streamed: bool) -> Run:
         """Everything from the model's name to a run that goes on at Dify."""
+        self._housekeeping.remind()
         context = replace(person.context, is_task=person.context.is_task or is_task(turn, streamed=streamed))
         app = self._find_app(request.model or "", for_task=context.is_task)
         profile = self._discovery.profile(app)

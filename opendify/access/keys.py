@@ -105,15 +105,18 @@ class KeyRing:
             return
         self.authenticate_admin(headers, address)
 
+    @property
+    def needs_first_keys(self) -> bool:
+        """Whether keys are asked for and none are configured."""
+        settings = self._settings
+        return not (self.is_open or settings.api_keys or settings.admin_api_key)
+
     def first_key_files(self) -> Mapping[Path, Caller]:
         """The files of the keys that were made for want of any, an ordinary one and the admin's."""
-        settings = self._settings
-        if self.is_open or settings.api_keys or settings.admin_api_key:
+        if not self.needs_first_keys:
             return {}
-        files = {
-            settings.data_dir / _FIRST_KEY_FILE: _FIRST,
-            settings.data_dir / _ADMIN_KEY_FILE: _ADMIN,
-        }
+        folder = self._settings.data_dir
+        files = {folder / _FIRST_KEY_FILE: _FIRST, folder / _ADMIN_KEY_FILE: _ADMIN}
         for file in files:
             ensure_secret(file)
         return files

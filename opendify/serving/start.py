@@ -1,27 +1,54 @@
-"""What the master says and makes when it starts."""
+"""What the master checks, makes and says before it starts workers."""
 
 import sys
 
 from opendify.access.keys import KeyRing
-from opendify.settings import SettingsError, load_settings
+from opendify.settings import Settings, SettingsError, load_settings
+from opendify.stores.base import StoreUnavailable
+from opendify.stores.migrations import SchemaTooNew
+from opendify.stores.opening import open_store
 
 
-def announce_keys() -> None:
-    """Make the first key where none is configured, and say where it lies.
+def prepare_start() -> None:
+    """Make the first keys where none are configured, and look at the conversation store.
 
-    Ends the process with one line when the settings are wrong or the key's folder
-    cannot be written: a service that nobody can call is no service.
+    Ends the process with one line where the service could not be called, or would
+    run on a store of a newer release. A store that is down is no reason: chats go on
+    with replay.
     """
     try:
         settings = load_settings()
-        keys = KeyRing(settings)
-        files = keys.first_key_files()
+        _check_store(settings)
+        _announce_keys(settings)
     except SettingsError as error:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"DATA_DIR: the first API key cannot be written ({error.strerror}: {error.filename})")
+
+
+def _announce_keys(settings: Settings) -> None:
+    keys = KeyRing(settings)
+    if keys.needs_first_keys and not settings.conversation_store_url.startswith("sqlite:"):
+        raise SettingsError("API_KEYS must be set where several machines share a conversation store")
+    files = keys.first_key_files()
     if files:
         ordinary, admin = files
         sys.stderr.write(f"No API_KEYS are set: clients use the key in {ordinary}, admins that in {admin}\n")
     elif keys.is_open:
         sys.stderr.write("Any key is accepted, and none\n")
+
+
+def _check_store(settings: Settings) -> None:
+    try:
+        store = open_store(settings.conversation_store_url, settings.data_dir)
+    except ValueError as error:
+        raise SettingsError(f"CONVERSATION_STORE_URL: {error}") from None
+    try:
+        store.ping()
+    except SchemaTooNew as error:
+        raise SettingsError(f"CONVERSATION_STORE_URL: {error}") from None
+    except StoreUnavailable:
+        sys.stderr.write("The conversation store does not answer: chats go on with replay until it does\n")
+    finally:
+        # Nothing that is open may cross the fork.
+        store.close()

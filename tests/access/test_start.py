@@ -12,7 +12,7 @@ PROJECT = Path(__file__).parents[2]
 def _announce(**environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     table = {"MODEL_CONFIG": '{"bot": "app-bot"}', "DIFY_API_BASE": "http://dify.test/v1"}
-    program = "from opendify.serving.start import announce_keys; announce_keys()"
+    program = "from opendify.serving.start import prepare_start; prepare_start()"
     return subprocess.run(
         [sys.executable, "-c", program],
         env={**kept, **table, **environ},
