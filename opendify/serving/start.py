@@ -18,8 +18,8 @@ def prepare_start() -> None:
     """
     try:
         settings = load_settings()
-        _check_store(settings)
         _announce_keys(settings)
+        _check_store(settings)
     except SettingsError as error:
         sys.exit(str(error))
     except OSError as error:
