@@ -8,11 +8,10 @@ from opendify.telemetry.logs import configure_logging
 
 try:
     settings = load_settings()
+    configure_logging(settings.log_level)
+    app = application = create_app(settings)
 except SettingsError as error:
     sys.exit(str(error))
-
-configure_logging(settings.log_level)
-app = application = create_app(settings)
 
 if __name__ == "__main__":
     from opendify.settings import load_server_settings
