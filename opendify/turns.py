@@ -1,25 +1,21 @@
 """Each turn's conversation: found, claimed, moved on when the turn ends, begun anew where Dify lost it."""
 
+import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
-from opendify.conversations.fingerprint import (
-    MESSAGE_DIGEST_BYTES,
-    MOST_RECENT_MESSAGES,
-    context_digest,
-    fingerprint,
-)
+from opendify.conversations.fingerprint import Transcript, append_recent, context_digest, fingerprint
 from opendify.conversations.identity import ClientContext
-from opendify.conversations.matching import Scope, SeenConversation, continued_by_chat
+from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.conversations.replay import Templates, first_turn_text, later_turn_text
 from opendify.errors import GatewayError, RateLimited
 from opendify.records import AppProfile, Caller, Clock
 from opendify.settings import DifyApp
 from opendify.stores.base import StoredConversation
-from opendify.stores.forgiving import ForgivingStore
+from opendify.stores.forgiving import ForgivingStore, NotClaimed
 from opendify.translate.dify_request import RunText, has_conversations
 from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
 
@@ -72,10 +68,14 @@ class TurnTools:
 class HeldTurn(Protocol):
     """A turn's place, held until the turn ends: by `finish` or by `abandon`, once."""
 
-    text: RunText
     conversation_id: str | None
     memory_was_lost: bool
     """True where the conversation starts empty though the client counts on its memory."""
+
+    @property
+    def text(self) -> RunText:
+        """What Dify is told."""
+        ...
 
     def started(self, reply: ReplyStarted) -> bool:
         """Dify accepted the turn; False where it did so in another conversation than was asked for."""
@@ -108,18 +108,19 @@ def begin_turn(request: TurnRequest, tools: TurnTools) -> HeldTurn:
     if not has_conversations(request.profile.mode) or context.is_task or context.is_temporary:
         return FreeTurn(request, tools)
     held = ConversationTurn(request, tools)
-    named = context.conversation_id or _known(request, tools)
-    if named:
-        held.continue_named(named)
+    named = context.conversation_id or context.maybe_conversation_id
+    known = find_known(request, tools, named) if named else None
+    if context.conversation_id or known:
+        held.continue_named(named, known)
     else:
         held.continue_matching()
     return held
 
 
-def _known(request: TurnRequest, tools: TurnTools) -> str:
-    """A body's `conversation_id`, if it is one of Dify's that this caller was given."""
-    maybe = request.context.maybe_conversation_id
-    return maybe if maybe and tools.store.find_by_conversation_id(request.caller.id, maybe) else ""
+def find_known(request: TurnRequest, tools: TurnTools, conversation_id: str) -> StoredConversation | None:
+    """The row of one of Dify's ids, if this caller was given it for this user."""
+    found = tools.store.find_by_conversation_id(request.caller.id, conversation_id)
+    return found if found and found.user == request.user else None
 
 
 class FreeTurn:
@@ -129,9 +130,13 @@ class FreeTurn:
         self._request = request
         self._tools = tools
         self._thrown_away: str | None = None
-        self.text = _first_text(request, tools, request.turn)
         self.conversation_id: str | None = None
         self.memory_was_lost = False
+
+    @property
+    def text(self) -> RunText:
+        """See `HeldTurn.text`."""
+        return _first_text(self._request, self._tools, self._request.turn)
 
     def started(self, reply: ReplyStarted) -> bool:
         """See `HeldTurn.started`."""
@@ -160,121 +165,107 @@ class ConversationTurn:
     """A turn whose conversation is remembered."""
 
     def __init__(self, request: TurnRequest, tools: TurnTools) -> None:
-        turn, context = request.turn, request.context
         self._request = request
         self._tools = tools
+        self._store = tools.store
         self._claim = secrets.token_hex(12)
         self._claimed_at = tools.now()
-        self._conversation: StoredConversation | None = None
-        self._is_named = False
-        self._fits_exactly = True
-        self._shows_history = bool(turn.history)
         self._scope = Scope(
             model=request.app.name,
             app_fingerprint=request.app.fingerprint,
             caller=request.caller.id,
             user=request.user,
-            chat_id=context.chat_id,
+            chat_id=request.context.chat_id,
         )
-        self._history = fingerprint(turn.history)
+        self._history = fingerprint(request.turn.history)
+        self._conversation: StoredConversation | None = None
+        self._is_named = False
+        self._fits_exactly = True
+        self._shows_history = bool(request.turn.history)
+        self._recovered: tuple[HistoryMessage, ...] = ()
         self._started: ReplyStarted | None = None
         self._next_turn_at = 0.0
         self.conversation_id: str | None = None
         self.memory_was_lost = False
-        self.text = _first_text(request, tools, turn)
 
-    def continue_named(self, conversation_id: str) -> None:
+    @property
+    def text(self) -> RunText:
+        """See `HeldTurn.text`."""
+        request, turn = self._request, self._request.turn
+        if self.conversation_id is None:
+            return _first_text(request, self._tools, replace(turn, history=self._recovered or turn.history))
+        max_chars = self._tools.replay_max_chars
+        return later_turn_text(turn, request.app, request.profile, max_chars=max_chars)
+
+    def continue_named(self, conversation_id: str, known: StoredConversation | None) -> None:
         """Continue the conversation that the request names; Dify itself says whether it is the user's.
 
         Raises:
             RateLimited: It is in use.
         """
         self._is_named, self._fits_exactly = True, False
-        store = self._tools.store
-        failures = store.failures
-        known = store.find_by_conversation_id(self._request.caller.id, conversation_id)
-        if known and not self._take(known.id) and store.failures == failures:
+        if known and self._take(known.id) == "taken":
             raise RateLimited("This conversation is answering another request", retry_after_seconds=2)
-        self._continue(conversation_id)
+        self.conversation_id = conversation_id
 
     def continue_matching(self) -> None:
         """Continue what fits by the rules of `conversations.matching`, if anything does."""
-        turn = self._request.turn
-        if turn.history:
-            now = self._tools.now()
-            found = self._tools.store.claim_match(
-                self._match_key(turn.history), claim=self._claim, until=now + CLAIM_SECONDS
-            )
+        history = self._request.turn.history
+        if history:
+            match_key = self._match_key(self._history, history)
+            until = self._tools.now() + CLAIM_SECONDS
+            found = self._store.claim_match(match_key, claim=self._claim, until=until)
             if found:
                 self._hold(found)
                 return
-        if self._request.context.chat_id:
+        if self._scope.chat_id:
             self._continue_chat()
 
     def _continue_chat(self) -> None:
-        heads = self._tools.store.find_by_scope(self._scope.key, _MOST_CONVERSATIONS_OF_A_CHAT)
+        heads = self._store.find_by_scope(self._scope.key, _MOST_CONVERSATIONS_OF_A_CHAT)
         self._shows_history = self._shows_history or any(head.shows_history for head in heads)
-        ids = continued_by_chat(
-            self._history,
-            [
-                SeenConversation(head.id, head.app_fingerprint, head.recent, head.shows_history)
-                for head in heads
-            ],
-            self._scope.app_fingerprint,
-            sends_whole_transcripts=self._request.context.sends_whole_transcripts,
+        sends_whole = self._request.context.sends_whole_transcripts
+        candidates = continued_by_chat(
+            self._history, heads, self._scope.app_fingerprint, sends_whole_transcripts=sends_whole
         )
-        by_id = {head.id: head for head in heads}
-        turn_shows_history = bool(self._request.turn.history)
-        for each in ids:
+        for each in candidates:
             # A lone message goes on with whatever Dify holds; a window must still be what it has seen.
-            expected = by_id[each].recent if turn_shows_history else None
-            if self._take(each, unless_moved_from=expected):
+            expected = each.recent if self._request.turn.history else None
+            if self._take(each.id, unless_moved_from=expected) == "held":
                 self._fits_exactly = False
                 return
-        counts_on_memory = not (self._shows_history or self._request.context.sends_whole_transcripts)
-        if heads and counts_on_memory:
+        if heads and not (self._shows_history or sends_whole):
             self._recover_memory(heads)
 
     def _recover_memory(self, heads: Sequence[StoredConversation]) -> None:
         """A client that never shows its history counts on a conversation that cannot be continued."""
         usable = [head for head in heads if head.app_fingerprint == self._scope.app_fingerprint]
-        try:
-            read = self._tools.read_messages
-            history = read(self._request.app, usable[0].conversation_id, usable[0].user) if usable else ()
-        except GatewayError:
-            history = ()
-        self.memory_was_lost = not history
-        self.text = _first_text(
-            self._request, self._tools, replace(self._request.turn, history=tuple(history))
-        )
+        with contextlib.suppress(GatewayError):
+            for head in usable[:1]:
+                messages = self._tools.read_messages(self._request.app, head.conversation_id, head.user)
+                self._recovered = tuple(messages)
+        self.memory_was_lost = not self._recovered
 
-    def _take(self, stored_id: str, *, unless_moved_from: bytes | None = None) -> bool:
+    def _take(
+        self, stored_id: str, *, unless_moved_from: bytes | None = None
+    ) -> Literal["held"] | NotClaimed:
         now = self._tools.now()
-        taken = self._tools.store.claim(stored_id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
-        if taken is None:
-            return False
+        taken = self._store.claim(stored_id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
+        if taken == "taken" or taken == "unknown":
+            return taken
         if unless_moved_from is not None and taken.recent != unless_moved_from:
-            self._tools.store.release(stored_id, claim=self._claim)
-            return False
+            self._store.release(stored_id, claim=self._claim)
+            return "taken"
         self._hold(taken)
-        return True
+        return "held"
 
     def _hold(self, conversation: StoredConversation) -> None:
         self._conversation = conversation
-        self._continue(conversation.conversation_id)
+        self.conversation_id = conversation.conversation_id
         # A clock set back must not hold anybody for longer than the rule needs.
         wait = min(conversation.next_turn_at - self._tools.now(), self._tools.spacing_seconds)
         if wait > 0:
             self._tools.sleep(wait)
-
-    def _continue(self, conversation_id: str) -> None:
-        self.conversation_id = conversation_id
-        self.text = later_turn_text(
-            self._request.turn,
-            self._request.app,
-            self._request.profile,
-            max_chars=self._tools.replay_max_chars,
-        )
 
     def started(self, reply: ReplyStarted) -> bool:
         """See `HeldTurn.started`; Dify 1.15.0 silently begins a new conversation for one that is gone."""
@@ -290,11 +281,9 @@ class ConversationTurn:
         if self._is_named:
             return False
         if self._conversation:
-            self._tools.store.delete(self._conversation.id)
-        turn = self._request.turn
-        self.memory_was_lost = bool(self.conversation_id) and not turn.history
+            self._store.delete(self._conversation.id)
+        self.memory_was_lost = bool(self.conversation_id) and not self._request.turn.history
         self._conversation, self.conversation_id, self._fits_exactly = None, None, True
-        self.text = _first_text(self._request, self._tools, turn)
         return True
 
     def keep(self) -> None:
@@ -302,7 +291,7 @@ class ConversationTurn:
         now = self._tools.now()
         if self._conversation and now >= self._claimed_at + _RENEW_AFTER_SECONDS:
             self._claimed_at = now
-            self._tools.store.renew(self._conversation.id, claim=self._claim, until=now + CLAIM_SECONDS)
+            self._store.renew(self._conversation.id, claim=self._claim, until=now + CLAIM_SECONDS)
 
     def finish(self, answer: str) -> None:
         """See `HeldTurn.finish`."""
@@ -312,13 +301,12 @@ class ConversationTurn:
             return
         said = [turn.newest, HistoryMessage("assistant", answer)]
         if self._fits_exactly:
-            match_key = self._match_key([*turn.history, *said])
-            recent = fingerprint([*turn.history, *said]).recent
+            shown = [*turn.history, *said]
+            transcript = fingerprint(shown)
+            self._save(self._match_key(transcript, shown), transcript.recent)
         else:
-            match_key = ""
             seen = self._conversation.recent if self._conversation else b""
-            recent = (seen + fingerprint(said).recent)[-MOST_RECENT_MESSAGES * MESSAGE_DIGEST_BYTES :]
-        self._save(match_key, recent)
+            self._save("", append_recent(seen, fingerprint(said).recent))
 
     def abandon(self, *, may_have_begun: bool) -> None:
         """See `HeldTurn.abandon`.
@@ -329,28 +317,16 @@ class ConversationTurn:
         if self._started or may_have_begun:
             self._save("", b"")
         elif self._conversation:
-            self._tools.store.release(self._conversation.id, claim=self._claim)
+            self._store.release(self._conversation.id, claim=self._claim)
 
     def _save(self, match_key: str, recent: bytes) -> None:
         started, now = self._started or ReplyStarted(task_id=None), self._tools.now()
         conversation_id = started.conversation_id or self.conversation_id
-        if not conversation_id:
+        # An id that Dify did not confirm is nobody's.
+        if not conversation_id or not (self._started or self._conversation):
             return
-        before = (
-            self._conversation
-            or self._stored_after_all(conversation_id)
-            or StoredConversation(
-                id=secrets.token_hex(12),
-                scope=self._scope.key,
-                model=self._scope.model,
-                caller=self._scope.caller,
-                user=self._scope.user,
-                chat_id=self._scope.chat_id,
-                app_fingerprint=self._scope.app_fingerprint,
-                conversation_id=conversation_id,
-                created_at=now,
-            )
-        )
+        known = self._conversation or self._stored_after_all(conversation_id)
+        before = known or self._new_row(conversation_id, now)
         moved = replace(
             before,
             match_key=match_key,
@@ -361,22 +337,35 @@ class ConversationTurn:
             updated_at=now,
             next_turn_at=self._next_turn_at or now + self._tools.spacing_seconds,
         )
-        self._tools.store.save(moved, claim=self._claim)
+        self._store.save(moved, claim=self._claim)
+
+    def _new_row(self, conversation_id: str, now: float) -> StoredConversation:
+        scope = self._scope
+        return StoredConversation(
+            id=secrets.token_hex(12),
+            scope=scope.key,
+            model=scope.model,
+            caller=scope.caller,
+            user=scope.user,
+            chat_id=scope.chat_id,
+            app_fingerprint=scope.app_fingerprint,
+            conversation_id=conversation_id,
+            created_at=now,
+        )
 
     def _stored_after_all(self, conversation_id: str) -> StoredConversation | None:
         """The row of a named conversation that the store, being down, did not find at first."""
-        if not self._is_named:
-            return None
-        found = self._tools.store.find_by_conversation_id(self._scope.caller, conversation_id)
-        now = self._tools.now()
+        found = find_known(self._request, self._tools, conversation_id) if self._is_named else None
         if found is None:
             return None
-        return self._tools.store.claim(found.id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
+        now = self._tools.now()
+        taken = self._store.claim(found.id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
+        return taken if isinstance(taken, StoredConversation) else None
 
-    def _match_key(self, messages: Sequence[HistoryMessage]) -> str:
+    def _match_key(self, transcript: Transcript, messages: Sequence[HistoryMessage]) -> str:
         turn = self._request.turn
         context = b"" if self._scope.chat_id else context_digest(turn.system, turn.inputs, messages)
-        return self._scope.match_key(fingerprint(messages), context)
+        return self._scope.match_key(transcript, context)
 
 
 def _first_text(request: TurnRequest, tools: TurnTools, turn: Turn) -> RunText:

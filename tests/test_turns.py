@@ -9,6 +9,7 @@ from opendify.conversations.identity import ClientContext
 from opendify.errors import ConversationNotFound, RateLimited
 from opendify.records import InputField
 from opendify.settings import AppMode, IntoInput
+from opendify.stores import StoredConversation
 from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
 from opendify.turns import CLAIM_SECONDS
 from tests.fakes.memory_store import MemoryStore
@@ -330,6 +331,45 @@ def test_two_heads_with_the_same_transcript_are_both_usable_at_once(stand: TurnS
     assert further == {one.conversation_id, other.conversation_id}
 
 
+class MeddledStore(MemoryStore):
+    """Something happens between a look at a chat and the claim that follows from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meddle: Callable[[], object] = list
+
+    def find_by_scope(self, scope: str, limit: int) -> list[StoredConversation]:
+        found = super().find_by_scope(scope, limit)
+        meddle, self.meddle = self.meddle, list
+        meddle()
+        return found
+
+
+def test_a_window_that_another_turn_just_moved_on_is_replayed() -> None:
+    store = MeddledStore()
+    stand = TurnStand(store)
+    stand.say("Hi", answer="Hello", by=CHAT)
+    whole = stand.say("Hi", "Hello", "How?", answer="Fine", by=CHAT)
+    store.meddle = lambda: stand.begin("How?", "Fine", "Why?", by=CHAT).accept().answer("Luck")
+
+    late = stand.begin("How?", "Fine", "Who?", by=CHAT).accept()
+    next_window = stand.begin("Why?", "Luck", "When?", by=CHAT)
+
+    assert late.sees == ["How?", "Fine", "Who?"]
+    assert next_window.held.conversation_id == whole.conversation_id, "its claim has ended"
+
+
+def test_a_lone_message_goes_on_although_another_turn_just_moved_the_chat_on() -> None:
+    store = MeddledStore()
+    stand = TurnStand(store)
+    stand.say("Hi", answer="Hello", by=CHAT)
+    store.meddle = lambda: stand.begin("Why?", by=CHAT).accept().answer("Luck")
+
+    late = stand.begin("Who?", by=CHAT).accept()
+
+    assert late.sees == ["Hi", "Hello", "Why?", "Luck", "Who?"]
+
+
 # Named conversations
 
 
@@ -379,7 +419,8 @@ def test_a_named_conversation_that_is_gone_is_not_replaced(stand: TurnStand) -> 
         turn.accept()
     turn.held.abandon(may_have_begun=False)
 
-    assert stand.begin("How?", by=naming(first.conversation_id)), "its claim has ended"
+    again = stand.begin("How?", by=naming(first.conversation_id))
+    assert again.held.conversation_id == first.conversation_id, "its claim has ended"
 
 
 def test_a_named_turn_leaves_no_head_that_a_transcript_without_it_fits(stand: TurnStand) -> None:
@@ -390,6 +431,28 @@ def test_a_named_turn_leaves_no_head_that_a_transcript_without_it_fits(stand: Tu
 
     assert later.conversation_id != first.conversation_id
     assert later.sees == ["Hi", "Hello", "Why?"]
+
+
+@pytest.mark.parametrize("may_have_begun", [False, True], ids=["refused", "given up"])
+def test_a_named_conversation_that_dify_never_confirmed_is_not_remembered(
+    stand: TurnStand, may_have_begun: bool
+) -> None:
+    stand.begin("Hi", by=naming("invented")).held.abandon(may_have_begun=may_have_begun)
+
+    assert list(stand.store.all()) == []
+
+
+def test_naming_another_user_s_conversation_does_not_disturb_it(stand: TurnStand) -> None:
+    first = stand.say("Hi", answer="Hello")
+    stranger = replace(naming(first.conversation_id), user="team:bob")
+    stand.clock.advance(10)
+
+    named = stand.begin("Mine?", by=stranger)
+    beside = stand.begin("Hi", "Hello", "How?").accept().answer("Fine")
+    named.held.abandon(may_have_begun=True)
+    after = stand.say("Hi", "Hello", "How?", "Fine", "Why?", answer="Luck")
+
+    assert beside.conversation_id == after.conversation_id == first.conversation_id
 
 
 def in_body(conversation_id: str, chat_header: str = "") -> Sender:

@@ -25,7 +25,7 @@ _ADDED_BY_CLIENTS: Mapping[HistoryRole, frozenset[str]] = {
 _THINKING_FOLD = re.compile(r"\btype=[\"']?reasoning")
 _THINKING_SUMMARY = re.compile(r"\s*<summary>\s*Thinking\.\.\.", re.IGNORECASE)
 _DATE_WORDS = re.compile(
-    r"\d+|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    r"\d+(?:st|nd|rd|th)?|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
     r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
     r"|\b(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|am|pm)\b"
     r"|星期[一二三四五六日天]|周[一二三四五六日]|[上下]午",
@@ -100,6 +100,11 @@ def fingerprint(messages: Sequence[HistoryMessage]) -> Transcript:
     return Transcript(
         hashlib.blake2b(framed, digest_size=16).digest(), recent, ends_with_answer, len(messages)
     )
+
+
+def append_recent(recent: bytes, more: bytes) -> bytes:
+    """The digests of the last messages when `more` are said after `recent`."""
+    return (recent + more)[-MOST_RECENT_MESSAGES * MESSAGE_DIGEST_BYTES :]
 
 
 def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence[HistoryMessage]) -> bytes:

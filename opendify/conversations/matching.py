@@ -9,8 +9,9 @@
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript
 
@@ -42,24 +43,28 @@ class Scope:
         return _digest(self.key, self.app_fingerprint, transcript.fingerprint.hex(), told_apart.hex())
 
 
-@dataclass(frozen=True, slots=True)
-class SeenConversation:
+class SeenConversation(Protocol):
     """What matching needs to know of a stored conversation."""
 
-    id: str
-    app_fingerprint: str
-    recent: bytes
-    shows_history: bool
+    @property
+    def app_fingerprint(self) -> str: ...
+    @property
+    def recent(self) -> bytes: ...
+    @property
+    def shows_history(self) -> bool: ...
+
+
+Seen = TypeVar("Seen", bound=SeenConversation)
 
 
 def continued_by_chat(
     history: Transcript,
-    conversations: Sequence[SeenConversation],
+    conversations: Sequence[Seen],
     app_fingerprint: str,
     *,
     sends_whole_transcripts: bool,
-) -> Iterable[str]:
-    """The ids that a request with a chat id may continue where no transcript fits exactly.
+) -> list[Seen]:
+    """What a request with a chat id may continue where no transcript fits exactly, best first.
 
     Args:
         history: What the request shows before its new message.
@@ -71,8 +76,8 @@ def continued_by_chat(
         return []
     if not history.recent:
         # Once a chat has shown its history, a lone message is an edit of the first.
-        return [] if any(each.shows_history for each in conversations) else [each.id for each in usable[:1]]
-    return [each.id for each in usable if _is_window(history, each.recent)]
+        return [] if any(each.shows_history for each in conversations) else usable[:1]
+    return [each for each in usable if _is_window(history, each.recent)]
 
 
 def _is_window(history: Transcript, seen: bytes) -> bool:

@@ -5,10 +5,10 @@ said before, that goes into an input that the app declares for it, or in front o
 the query, newest messages first to fit a budget.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from opendify.records import AppProfile, InputField
+from opendify.records import AppProfile
 from opendify.settings import DifyApp, IntoInput, Placement
 from opendify.translate.dify_request import RunText, has_conversations
 from opendify.translate.turn import HistoryMessage, HistoryRole, Turn
@@ -48,18 +48,19 @@ def first_turn_text(
         max_chars: Budget for the history's text.
     """
     templates = templates or Templates()
-    keeps_memory = has_conversations(profile.mode)
+    parts = (
+        (turn.system, app.system, _SYSTEM_INPUTS, templates.system),
+        (history_text(turn.history, max_chars, templates), app.history, _HISTORY_INPUTS, templates.history),
+    )
     inputs = dict(turn.inputs)
     blocks = []
-    for part in _context_parts(turn, app, profile, max_chars, templates):
-        if part.input_name in app.locked_inputs:
-            continue  # The operator has said what stands there.
-        if part.input_name:
-            inputs.setdefault(part.input_name, part.text)
-        elif part.placement == "query" or (part.placement == "auto" and keeps_memory):
-            blocks.append(part.template.replace("{text}", part.text))
-    blocks.append(templates.query.replace("{text}", turn.query))
-    return RunText("\n\n".join(blocks), inputs)
+    for text, placement, usual_names, template in parts:
+        name = _input_for(placement, usual_names, profile)
+        if name:
+            _fill(inputs, name, text, app)
+        elif text and _goes_before_query(placement, profile):
+            blocks.append(template.replace("{text}", text))
+    return RunText("\n\n".join([*blocks, templates.query.replace("{text}", turn.query)]), inputs)
 
 
 def later_turn_text(turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars: int) -> RunText:
@@ -69,48 +70,32 @@ def later_turn_text(turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars:
     system prompt's input is filled again, and the history's only where it is required.
     """
     inputs = dict(turn.inputs)
-    for part in _context_parts(turn, app, profile, max_chars, Templates()):
-        if part.input_name and part.input_name not in app.locked_inputs and part.is_needed_later:
-            inputs.setdefault(part.input_name, part.text)
+    system_input = _input_for(app.system, _SYSTEM_INPUTS, profile)
+    if system_input:
+        _fill(inputs, system_input, turn.system, app)
+    history_input = _input_for(app.history, _HISTORY_INPUTS, profile)
+    field = profile.find_input(history_input) if history_input else None
+    if field and field.required:
+        _fill(inputs, field.name, history_text(turn.history, max_chars), app)
     return RunText(turn.query, inputs)
 
 
-@dataclass(frozen=True, slots=True)
-class _ContextPart:
-    text: str
-    placement: Placement
-    input_name: str | None
-    template: str
-    is_needed_later: bool
-
-
-def _context_parts(
-    turn: Turn, app: DifyApp, profile: AppProfile, max_chars: int, templates: Templates
-) -> Iterator[_ContextPart]:
-    """The system prompt and the history, as far as there are any, and where each goes."""
-    parts = (
-        (turn.system, app.system, _SYSTEM_INPUTS, templates.system, True),
-        (
-            history_text(turn.history, max_chars, templates),
-            app.history,
-            _HISTORY_INPUTS,
-            templates.history,
-            False,
-        ),
-    )
-    for text, placement, usual_names, template, counts_on_every_turn in parts:
-        declared = profile.find_input(*usual_names)
-        name = _input_for(placement, declared)
-        field = profile.find_input(name) if name else None
-        if text:
-            is_needed = counts_on_every_turn or bool(field and field.required)
-            yield _ContextPart(text, placement, name, template, is_needed)
-
-
-def _input_for(placement: Placement, declared: InputField | None) -> str | None:
+def _input_for(placement: Placement, usual_names: Sequence[str], profile: AppProfile) -> str | None:
+    """The input that takes a text: the configured one, else one of a usual name."""
     if isinstance(placement, IntoInput):
         return placement.name
-    return declared.name if declared and placement == "auto" else None
+    declared = profile.find_input(*usual_names) if placement == "auto" else None
+    return declared.name if declared else None
+
+
+def _goes_before_query(placement: Placement, profile: AppProfile) -> bool:
+    return placement == "query" or (placement == "auto" and has_conversations(profile.mode))
+
+
+def _fill(inputs: dict[str, object], name: str, text: str, app: DifyApp) -> None:
+    """Put `text` into an input, unless the client did, or the operator says what stands there."""
+    if text and name not in app.locked_inputs:
+        inputs.setdefault(name, text)
 
 
 def history_text(

@@ -33,7 +33,9 @@ class DifyMemory:
         query = urlencode({"conversation_id": conversation_id, "user": user, "limit": _MOST_MESSAGES})
         _, page = self._client.call(app, "GET", f"/messages?{query}")
         messages = page.get("data") if isinstance(page, Mapping) else None
-        return [said for message in messages or () for said in _read_message(message)]
+        if not isinstance(messages, list):
+            return []
+        return [said for message in messages for said in _read_message(message)]
 
     def check(self, app: DifyApp, profile: AppProfile, conversation_id: str, user: str) -> None:
         """Make sure of a conversation, where Dify itself would fall silent for five minutes instead.

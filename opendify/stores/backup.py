@@ -1,6 +1,7 @@
 """A conversation store's SQLite file: copied while it is written to, checked, put in another's place."""
 
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -10,7 +11,6 @@ from typing import Final
 from opendify.stores.base import StoreUnavailable
 
 _BUSY_SECONDS: Final = 10.0
-_SIDE_FILES: Final = ("", "-wal", "-shm")
 
 
 class WrongFile(Exception):
@@ -73,14 +73,22 @@ def replace_database(path: Path, new: Path) -> Path | None:
     kept = path.with_name(f"{path.name}.before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     while kept.exists():
         kept = kept.with_name(f"{kept.name}+")
-    for side_file in _SIDE_FILES:
+    _keep(path, kept)
+    for suffix in ("-wal", "-shm"):
         # Left in place, the log of the old file would be taken for one of the new.
-        if side_file and path.with_name(f"{path.name}{side_file}").exists():
-            path.with_name(f"{path.name}{side_file}").rename(kept.with_name(f"{kept.name}{side_file}"))
-    # A second name for the old file: at no moment is there none at `path`.
-    os.link(path, kept)
+        if path.with_name(f"{path.name}{suffix}").exists():
+            path.with_name(f"{path.name}{suffix}").rename(kept.with_name(f"{kept.name}{suffix}"))
     new.replace(path)
     return kept
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """A second name for the file, so that at no moment there is none at `path`."""
+    try:
+        os.link(path, kept)
+    except OSError:
+        # Some shared folders know no second names.
+        shutil.copy2(path, kept)
 
 
 def _give_to_owner_of(place: Path, new: Path) -> None:

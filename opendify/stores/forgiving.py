@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from opendify.stores.base import ConversationStore, StoredConversation, StoreUnavailable
+
+NotClaimed = Literal["taken", "unknown"]
 
 _Result = TypeVar("_Result")
 
@@ -22,9 +24,11 @@ class ForgivingStore:
         """See `ConversationStore.claim_match`."""
         return self._ask(lambda: self._store.claim_match(match_key, claim=claim, until=until), None)
 
-    def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
-        """See `ConversationStore.claim`."""
-        return self._ask(lambda: self._store.claim(id, claim=claim, now=now, until=until), None)
+    def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | NotClaimed:
+        """See `ConversationStore.claim`; `taken` and `unknown` (the store is down) are told apart."""
+        return self._ask(
+            lambda: self._store.claim(id, claim=claim, now=now, until=until) or "taken", "unknown"
+        )
 
     def renew(self, id: str, *, claim: str, until: float) -> bool:
         """See `ConversationStore.renew`."""

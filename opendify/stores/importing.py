@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ def read_chat_users(file: Path) -> Mapping[str, str]:
         if not isinstance(users, dict) or not all(isinstance(user, str) for user in users.values()):
             raise WrongFile(f"{file}: must be a JSON object of chat id to user id")
         return users
-    with _opened_copy(file) as connection:
+    with _opened(file) as connection:
         if not {"id", "user_id"} <= set(_columns(connection, "chat")):
             raise WrongFile(f"{file}: has no table `chat` with `id` and `user_id`, as Open WebUI's has")
         rows = connection.execute("SELECT id, user_id FROM chat WHERE user_id IS NOT NULL")
@@ -88,7 +88,7 @@ def read_chat_users(file: Path) -> Mapping[str, str]:
 
 
 def _database_rows(file: Path) -> Iterator[Mapping[str, object]]:
-    with _opened_copy(file) as connection:
+    with _opened(file) as connection:
         tables = [table for table in _TABLES if _columns(connection, table)]
         if not tables:
             raise WrongFile(f"{file}: has no table `{_TABLES[0]}`, as BetterOpenDify's has")
@@ -119,19 +119,36 @@ def _json(file: Path) -> object:
 
 
 @contextmanager
-def _opened_copy(file: Path) -> Iterator[sqlite3.Connection]:
-    """A database whose newest rows lie in its log can only be opened where it may be written to."""
-    with tempfile.TemporaryDirectory(prefix="opendify-import-") as folder:
-        copy = Path(folder) / "copy.db"
-        shutil.copyfile(file, copy)
-        log = file.with_name(f"{file.name}-wal")
-        if log.exists():
-            shutil.copyfile(log, f"{copy}-wal")
+def _opened(file: Path) -> Iterator[sqlite3.Connection]:
+    """The database for reading; neither it nor its folder is written to."""
+    with ExitStack() as stack:
+        address = f"{file.absolute().as_uri()}?mode=ro"
+        if _has_log(file):
+            if file.with_name(f"{file.name}-wal").exists():
+                # The newest rows lie in the log, and SQLite reads it only where it may write.
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="opendify-import-"))
+                address = _copy(file, Path(folder) / "copy.db").as_uri()
+            else:
+                address += "&immutable=1"
         try:
-            with closing(sqlite3.connect(copy)) as connection:
-                yield connection
+            yield stack.enter_context(closing(sqlite3.connect(address, uri=True)))
         except sqlite3.Error as error:
             raise WrongFile(f"{file}: {error}") from error
+
+
+def _has_log(file: Path) -> bool:
+    """Whether the database is in WAL mode.
+
+    Source: https://www.sqlite.org/fileformat.html, section 1.3.3
+    """
+    with file.open("rb") as opened:
+        return opened.read(19)[18:] == b"\x02"
+
+
+def _copy(file: Path, copy: Path) -> Path:
+    shutil.copyfile(file, copy)
+    shutil.copyfile(f"{file}-wal", f"{copy}-wal")
+    return copy
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:

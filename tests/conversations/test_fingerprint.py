@@ -106,8 +106,12 @@ def test_every_other_change_of_a_message_counts(role: HistoryRole, one: str, oth
 
 
 def test_every_order_role_and_number_of_messages_counts() -> None:
-    texts = [("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "c")]
-    messages = [HistoryMessage(role, text) for role, text in texts]  # type: ignore[arg-type] # They are roles.
+    messages = [
+        HistoryMessage("user", "a"),
+        HistoryMessage("assistant", "b"),
+        HistoryMessage("user", "c"),
+        HistoryMessage("tool", "c"),
+    ]
     shown = [list(order) for length in range(len(messages) + 1) for order in permutations(messages, length)]
 
     assert len({fingerprint(each).fingerprint for each in shown}) == len(shown)

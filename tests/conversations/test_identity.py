@@ -349,7 +349,7 @@ def test_dify_s_user_is_the_body_s(serve: Serve, dify: MockDify, body: dict[str,
 
 
 def test_metadata_names_a_chat_where_the_body_does_not(serve: Serve, dify: MockDify) -> None:
-    client = serve({"bot": {"api_key": "app-bot", "mode": "chat"}})
+    client = serve({"bot": {"api_key": "app-bot", "mode": "chat"}}, DIFY_MESSAGE_TIME_RESOLUTION="0")
     shape = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
     named: list[dict[str, object]] = [
         {"metadata": {"conversation_id": "mine"}},

@@ -1,13 +1,13 @@
 """The rules of which conversation a turn continues, on what a store holds; one test a row."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, fingerprint
-from opendify.conversations.matching import Scope, SeenConversation, continued_by_chat
+from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.translate.turn import HistoryMessage
 
 SCOPE = Scope(model="bot", app_fingerprint="app-1", caller="team", user="team:ann", chat_id="chat-1")
@@ -18,6 +18,14 @@ def transcript(*texts: str, first: int = 0) -> list[HistoryMessage]:
     return [HistoryMessage("assistant" if n % 2 else "user", text) for n, text in enumerate(texts, first)]
 
 
+@dataclass(frozen=True)
+class SeenConversation:
+    id: str
+    app_fingerprint: str
+    recent: bytes
+    shows_history: bool
+
+
 def seen(*texts: str, id: str = "one", app: str = "app-1", shows_history: bool = True) -> SeenConversation:  # noqa: A002 - A row's id is `id`.
     return SeenConversation(id, app, fingerprint(transcript(*texts)).recent, shows_history)
 
@@ -25,7 +33,8 @@ def seen(*texts: str, id: str = "one", app: str = "app-1", shows_history: bool =
 def continued(*history: str, of: list[SeenConversation], whole: bool = False, first: int = 0) -> list[str]:
     """`first` is 1 where the shown history begins with an answer."""
     shown = fingerprint(transcript(*history, first=first))
-    return list(continued_by_chat(shown, of, "app-1", sends_whole_transcripts=whole))
+    found = continued_by_chat(shown, of, "app-1", sends_whole_transcripts=whole)
+    return [each.id for each in found]
 
 
 def key(*texts: str, scope: Scope = SCOPE, context: bytes = b"") -> str:

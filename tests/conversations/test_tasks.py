@@ -79,7 +79,7 @@ LOBECHAT = [
     pytest.param(
         Turn(
             "user: Hi",
-            system="你是一名擅长会话的助理，你需要将用户的会话总结为 10 个字以内的标题，不需要包含标点符号",
+            system="你是一名擅长会话的助理，你需要将用户的会话总结为 10 个字以内的标题，不需要包含标点符号",  # noqa: RUF001 - As the client writes it.
         ),
         id="Chinese title",
     ),
@@ -98,11 +98,11 @@ CHERRY_STUDIO = [
 NEXTCHAT_TITLES = (
     "Please generate a four to five word title summarizing our conversation without any lead-in,"
     " punctuation, quotation marks, periods, symbols, bold text, or additional text.",
-    "使用四到五个字直接返回这句话的简要主题，不要解释、不要标点、不要语气词、不要多余文本，不要加粗",
+    "使用四到五个字直接返回这句话的简要主题，不要解释、不要标点、不要语气词、不要多余文本，不要加粗",  # noqa: RUF001 - As the client writes it.
 )
 NEXTCHAT_MEMORY = (
     "Summarize the discussion briefly in 200 words or less to use as a prompt for future context.",
-    "简要总结一下对话内容，用作后续的上下文提示 prompt，控制在 200 字以内",
+    "简要总结一下对话内容，用作后续的上下文提示 prompt，控制在 200 字以内",  # noqa: RUF001 - As the client writes it.
 )
 NEXTCHAT = [pytest.param(Turn(text, HISTORY), id=text[:20]) for text in (*NEXTCHAT_TITLES, *NEXTCHAT_MEMORY)]
 

@@ -49,6 +49,7 @@ class MemoryStore:
 
     def save(self, conversation: StoredConversation, *, claim: str) -> bool:
         with self._lock:
+            self.ping()
             if conversation.id in self._rows and not self._holds(conversation.id, claim):
                 return False
             self._rows[conversation.id] = conversation
