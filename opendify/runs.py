@@ -54,6 +54,7 @@ class Run:
         self._failed_at_dify = False
         self._was_settled = False
         self._was_begun_anew = False
+        self._gave_content = False
         try:
             self._open = open_run()
         except BaseException:
@@ -118,11 +119,18 @@ class Run:
 
     def _translate(self, events: list[StreamEvent] | None) -> Iterator[ReplyEvent]:
         pipeline = self._open.pipeline
-        for reply in pipeline.close() if events is None else pipeline.feed(events):
-            if isinstance(reply, ReplyStarted) and not self._held.started(reply):
-                self._begin_anew()
-                return
-            yield reply
+        try:
+            for reply in pipeline.close() if events is None else pipeline.feed(events):
+                if isinstance(reply, ReplyStarted) and not self._held.started(reply):
+                    self._begin_anew()
+                    return
+                self._gave_content = self._gave_content or not isinstance(reply, ReplyStarted)
+                yield reply
+        except ConversationNotFound:
+            # Since 1.13 chatflows run behind a queue, and some versions find out only there.
+            if self._gave_content:
+                raise
+            self._begin_anew()
 
     def _begin_anew(self) -> None:
         """Replay into a new conversation; nothing of the old run was given to anybody.

@@ -1,6 +1,7 @@
 """Each turn's conversation: found, claimed, moved on when the turn ends, begun anew where Dify lost it."""
 
 import contextlib
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -180,6 +181,7 @@ class ConversationTurn:
         self._history = fingerprint(request.turn.history)
         self._conversation: StoredConversation | None = None
         self._is_named = False
+        self._was_reserved = False
         self._fits_exactly = True
         self._shows_history = bool(request.turn.history)
         self._recovered: tuple[HistoryMessage, ...] = ()
@@ -204,9 +206,16 @@ class ConversationTurn:
             RateLimited: It is in use.
         """
         self._is_named, self._fits_exactly = True, False
-        if known and self._take(known.id) == "taken":
+        if self._take(known.id if known else self._reserve(conversation_id)) == "taken":
             raise RateLimited("This conversation is answering another request", retry_after_seconds=2)
         self.conversation_id = conversation_id
+
+    def _reserve(self, conversation_id: str) -> str:
+        """A row for a conversation that is not known yet, under one id for all who name it at once."""
+        digest = hashlib.blake2b(f"{self._scope.caller}\0{conversation_id}".encode(), digest_size=12)
+        row = replace(self._new_row(conversation_id, self._tools.now()), id=digest.hexdigest())
+        self._was_reserved = self._store.save(row, claim=self._claim)
+        return row.id
 
     def continue_matching(self) -> None:
         """Continue what fits by the rules of `conversations.matching`, if anything does."""
@@ -314,7 +323,9 @@ class ConversationTurn:
         No transcript fits the conversation any more: the next turn replays what the
         client shows, or, where it shows nothing, goes on with what Dify holds.
         """
-        if self._started or may_have_begun:
+        if self._was_reserved and self._conversation and not self._started:
+            self._store.delete(self._conversation.id)  # An id that Dify did not confirm is nobody's.
+        elif self._started or may_have_begun:
             self._save("", b"")
         elif self._conversation:
             self._store.release(self._conversation.id, claim=self._claim)
@@ -322,10 +333,9 @@ class ConversationTurn:
     def _save(self, match_key: str, recent: bytes) -> None:
         started, now = self._started or ReplyStarted(task_id=None), self._tools.now()
         conversation_id = started.conversation_id or self.conversation_id
-        # An id that Dify did not confirm is nobody's.
         if not conversation_id or not (self._started or self._conversation):
             return
-        known = self._conversation or self._stored_after_all(conversation_id)
+        known = self._stored_after_all(conversation_id) or self._conversation
         before = known or self._new_row(conversation_id, now)
         moved = replace(
             before,
@@ -355,9 +365,13 @@ class ConversationTurn:
 
     def _stored_after_all(self, conversation_id: str) -> StoredConversation | None:
         """The row of a named conversation that the store, being down, did not find at first."""
-        found = find_known(self._request, self._tools, conversation_id) if self._is_named else None
-        if found is None:
+        if not self._is_named or (self._conversation and not self._was_reserved):
             return None
+        found = find_known(self._request, self._tools, conversation_id)
+        if found is None or (self._conversation and found.id == self._conversation.id):
+            return None
+        if self._conversation:
+            self._store.delete(self._conversation.id)
         now = self._tools.now()
         taken = self._store.claim(found.id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
         return taken if isinstance(taken, StoredConversation) else None
