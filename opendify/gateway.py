@@ -179,16 +179,17 @@ class Gateway:
         app = self._find_app(request.model or "", for_task=context.is_task)
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
-        files = self._hand_over(turn.attachments, app, profile, user)
         held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
 
         def open_run() -> OpenRun:
-            self._check_conversation(app, profile, held, user)
+            self._check_conversation(app, profile, held)
+            # Dify gives a file only to the user who uploaded it.
+            files = self._hand_over(turn.attachments, app, profile, held.user)
             dify_request = build_request(
                 held.text,
                 app,
                 profile,
-                user=user,
+                user=held.user,
                 files=files,
                 conversation_id=held.conversation_id,
                 auto_generate_name=self._settings.auto_generate_name and not context.is_task,
@@ -206,11 +207,11 @@ class Gateway:
             on_app_error=lambda: self._discovery.forget(app),
         )
 
-    def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn, user: str) -> None:
+    def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn) -> None:
         if held.conversation_id is None:
             return
         try:
-            self._memory.check(app, profile, held.conversation_id, user)
+            self._memory.check(app, profile, held.conversation_id, held.user)
         except ConversationNotFound:
             if not held.begin_anew():
                 raise

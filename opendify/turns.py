@@ -69,6 +69,8 @@ class TurnTools:
 class HeldTurn(Protocol):
     """A turn's place, held until the turn ends: by `finish` or by `abandon`, once."""
 
+    user: str
+    """Dify's; an imported conversation keeps the one under which Dify knows it."""
     conversation_id: str | None
     memory_was_lost: bool
     """True where the conversation starts empty though the client counts on its memory."""
@@ -131,6 +133,7 @@ class FreeTurn:
         self._request = request
         self._tools = tools
         self._thrown_away: str | None = None
+        self.user = request.user
         self.conversation_id: str | None = None
         self.memory_was_lost = False
 
@@ -187,6 +190,7 @@ class ConversationTurn:
         self._recovered: tuple[HistoryMessage, ...] = ()
         self._started: ReplyStarted | None = None
         self._next_turn_at = 0.0
+        self.user = request.user
         self.conversation_id: str | None = None
         self.memory_was_lost = False
 
@@ -270,6 +274,9 @@ class ConversationTurn:
 
     def _hold(self, conversation: StoredConversation) -> None:
         self._conversation = conversation
+        if conversation.scope == self._scope.key:
+            # One that is only named may be another person's, which Dify must be able to tell.
+            self.user = conversation.user
         self.conversation_id = conversation.conversation_id
         # A clock set back must not hold anybody for longer than the rule needs.
         wait = min(conversation.next_turn_at - self._tools.now(), self._tools.spacing_seconds)
@@ -293,6 +300,7 @@ class ConversationTurn:
             self._store.delete(self._conversation.id)
         self.memory_was_lost = bool(self.conversation_id) and not self._request.turn.history
         self._conversation, self.conversation_id, self._fits_exactly = None, None, True
+        self.user = self._request.user
         return True
 
     def keep(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from opendify.cli.running import Operator, counted, operating
+from opendify.conversation_admin.administration import SECONDS_PER_DAY
 from opendify.conversation_admin.old_chats import OldChats, stored_conversation, with_transcript
 from opendify.conversation_admin.transfer import Imported, import_rows, is_export, read_rows
 from opendify.dify.memory import DifyMemory
@@ -67,6 +68,9 @@ def _import_old_chats(
         click.echo(f"{old.unreadable} left out: they name no chat or no conversation")
     if nobody := sum(not chats.person(each) for each in mappings):
         click.echo(f"{nobody} name no user: only requests that name none continue them; see --users")
+    kept_since = time.time() - operator.settings.conversation_ttl_days * SECONDS_PER_DAY
+    if expired := sum(row.updated_at < kept_since for row in rows):
+        click.echo(f"{expired} will soon be forgotten: they were last used before CONVERSATION_TTL_DAYS")
 
 
 def _old_chats(settings: Settings, model: str, key: str, user_prefix: str) -> OldChats:

@@ -1,5 +1,6 @@
 """What commands on stored conversations share: settings, a store, failures as one line."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -43,6 +44,7 @@ def operating() -> Iterator[Operator]:
     """
     try:
         with ExitStack() as stack:
+            stack.enter_context(_silenced_logs())
             settings = load_settings()
             store = open_configured_store(settings)
             stack.callback(store.close)
@@ -57,6 +59,17 @@ def operating() -> Iterator[Operator]:
         raise click.ClickException(" ".join(str(error).split())) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+
+
+@contextmanager
+def _silenced_logs() -> Iterator[None]:
+    """Without a handler Python writes what drivers warn of to the terminal."""
+    handler = logging.NullHandler()
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 def counted(count: int, noun: str) -> str:

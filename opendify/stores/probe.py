@@ -31,17 +31,19 @@ class StoreProbe:
         """Whether the store answered, now or a moment ago."""
         with self._lock:
             asked, now = self._asked, self._clock()
-            if asked is None or (asked.answered.is_set() and now >= asked.began_at + _KEEP_SECONDS):
-                self._asked = asked = _Question(self._store, now)
+            if asked is None or (asked.answered.is_set() and now >= asked.answered_at + _KEEP_SECONDS):
+                self._asked = asked = _Question(self._store, self._clock)
                 threading.Thread(target=asked.ask, name="store-probe", daemon=True).start()
         asked.answered.wait(max(0.0, asked.began_at + self._wait_seconds - now))
         return asked.is_reachable
 
 
 class _Question:
-    def __init__(self, store: ConversationStore, began_at: float) -> None:
+    def __init__(self, store: ConversationStore, clock: Clock) -> None:
         self._store = store
-        self.began_at = began_at
+        self._clock = clock
+        self.began_at = clock()
+        self.answered_at = 0.0
         self.answered = threading.Event()
         self.is_reachable = False
 
@@ -52,4 +54,5 @@ class _Question:
         except StoreUnavailable:
             self.is_reachable = False
         finally:
+            self.answered_at = self._clock()
             self.answered.set()

@@ -276,7 +276,7 @@ def test_a_server_s_rows_are_backed_up_and_those_that_are_missing_come_back(
     operation: Operation,
     tmp_path: Path,
     kind: str,
-    servers: dict[str, Server],  # noqa: F811 - The fixture.
+    servers: dict[str, Server],
 ) -> None:
     operation.environ["CONVERSATION_STORE_URL"] = emptied_url(kind, servers)
     with closing(open_store(operation.environ["CONVERSATION_STORE_URL"], operation.data_dir)) as store:
@@ -294,7 +294,7 @@ def test_a_server_s_rows_are_backed_up_and_those_that_are_missing_come_back(
 def test_a_backup_moves_from_one_kind_of_store_to_another(
     operation: Operation,
     tmp_path: Path,
-    servers: dict[str, Server],  # noqa: F811 - The fixture.
+    servers: dict[str, Server],
 ) -> None:
     rows = operation.add("a", "b")
     operation.said("backup", tmp_path / "sqlite.zip")

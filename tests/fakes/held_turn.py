@@ -9,6 +9,7 @@ class FakeHeldTurn:
 
     def __init__(self, *, accepts: bool = True, can_begin_anew: bool = True) -> None:
         self.text = RunText("Hi", {})
+        self.user = "user"
         self.conversation_id: str | None = None
         self.memory_was_lost = False
         self.story: list[str] = []

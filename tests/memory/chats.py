@@ -186,11 +186,13 @@ class SimulatedDify:
         ]
         return [run for run in runs if text in run.query]
 
-    def forget(self, conversation_id: str, app_key: str = DEMO_MODELS["demo-chat"]) -> None:
-        """Delete a conversation, as its owner may do in Dify's own pages."""
+    def forget(
+        self, conversation_id: str, app_key: str = DEMO_MODELS["demo-chat"], user: str = "operator"
+    ) -> None:
+        """Delete a conversation; before 1.3.1 only its `user` may."""
         url = f"{self.origin}/v1/conversations/{conversation_id}"
         headers = {"Authorization": f"Bearer {app_key}"}
-        assert _HTTP.request("DELETE", url, json={"user": "operator"}, headers=headers).is_success
+        assert _HTTP.request("DELETE", url, json={"user": user}, headers=headers).is_success
 
     def read(self, conversation_id: str, user: str, app_key: str) -> list[Message] | None:
         """What a conversation holds, questions without answers too; None where it is gone."""

@@ -16,7 +16,7 @@ from typing import Final
 
 import httpx
 
-from tests.memory.chats import Chatter, user
+from tests.memory.chats import Answer, Chatter, user
 from tests.memory.servers import CHATFLOW, OTHER_MODEL, STORES, Stand, opened_stand
 from tests.memory.walking import Chat, Memories, Transcript
 
@@ -77,7 +77,7 @@ class Walk:
             AssertionError: Dify remembers something else than the client showed.
         """
         number = self._random.randrange(_CHATS)
-        if _is_long(self._chats[number].transcript):
+        if self._chats[number].is_spoilt or _is_long(self._chats[number].transcript):
             self._chats[number] = self._new_chat()
         chat = self._chats[number]
         name = self._random.choices(self._steps, [STEPS[each] for each in self._steps])[0]
@@ -112,8 +112,9 @@ class Walk:
             return
         answered = [number for number, (role, _) in enumerate(chat.transcript) if role == "assistant"]
         places = [*chat.branches, *(chat.transcript[: number + 1] for number in answered)]
-        chat.branches.append(self._random.choice(places))
-        if chat.transcript or chat.may_show_nothing:
+        places = [place for place in places if place or chat.may_show_nothing]
+        if places:
+            chat.branches.append(self._random.choice(places))
             self.go_on(chat)
 
     def switch_model(self, chat: Chat) -> None:
@@ -140,6 +141,7 @@ class Walk:
         if self._may_disturb(chat):
             question = f"{self._token()} {self._random.choice(_BREAKS)}"
             shown = self._disturb(chat, question)
+            self._memories.line(chat).has_failed = True
             assert not chat.chatter.ask(*shown, user(question)).finished
 
     def leave(self, chat: Chat) -> None:
@@ -147,7 +149,7 @@ class Walk:
         if not self._may_disturb(chat):
             return
         token = self._token()
-        shown = self._disturb(chat, question := f"{token} RATE:50 LONG:200")
+        shown = self._disturb(chat, question := f"{token} RATE:100 LONG:60")
         streaming = replace(chat.chatter, streamed=True)
         with streaming.asking(*shown, user(question)) as answering:
             heard = answering.next_piece() + answering.next_piece()
@@ -171,7 +173,8 @@ class Walk:
             answers = list(pool.map(lambda asked: chat.chatter.ask(*shown, user(asked)), questions))
         for question, answer in zip(questions, answers, strict=True):
             if chat.is_line:
-                self._memories.check_line(chat, before, question, answer)
+                if not self._fails_again(chat, answer):
+                    self._memories.check_line(chat, before, question, answer)
             else:
                 chat.branches.append(self._memories.check(chat, shown, fitting, question, answer))
                 fitting.pop(answer.conversation_id, None)
@@ -185,6 +188,8 @@ class Walk:
 
     def copy_to_another(self, chat: Chat) -> None:
         """Somebody else shows the same words."""
+        if self._memories.line(chat).has_failed and chat.is_line:
+            return  # Its answers may quote what makes the model fail.
         other = Chatter(chat.chatter.origin, f"sk-{secrets.token_hex(8)}", chat.chatter.model)
         question = user(f"{self._token()} MEMORY")
         answer = other.ask(*chat.transcript, question)
@@ -200,9 +205,18 @@ class Walk:
         if not chat.is_line:
             self._memories.check(chat, shown, fitting, question, answer)
             return (*before, user(question), ("assistant", answer.text))
+        if self._fails_again(chat, answer):
+            return before
         said = self._memories.check_line(chat, before, question, answer)
         self._memories.line(chat).conversation_id = answer.conversation_id
         return said
+
+    def _fails_again(self, chat: Chat, answer: Answer) -> bool:
+        """Whether a replay held the words that made the model fail before; the chat is of no more use."""
+        fails = self._memories.line(chat).has_failed and not answer.finished
+        if fails:
+            chat.is_spoilt = True
+        return fails
 
     def _disturb(self, chat: Chat, *questions: str) -> Transcript:
         """Note that these may or may not be remembered; what the client shows with them."""

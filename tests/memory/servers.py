@@ -1,5 +1,6 @@
 """The real server before a simulated Dify and a real store: each a process of its own."""
 
+import json
 import os
 import signal
 import subprocess
@@ -30,7 +31,7 @@ OTHER_MODEL: Final = "other-chat"
 CHATFLOW: Final = "demo-chatflow"
 _START_SECONDS: Final = 40.0
 _STOP_SECONDS: Final = 10.0
-_MODELS: Final = {**DEMO_MODELS, OTHER_MODEL: "app-demo-chat-plain"}
+APP_KEYS: Final = {**DEMO_MODELS, OTHER_MODEL: "app-demo-chat-plain"}
 
 
 class Program:
@@ -103,6 +104,18 @@ class Stand:
         """A client with a key of its own; `fields` are those of `Chatter`."""
         return Chatter(self.origin, **fields)  # type: ignore[arg-type] # Literals.
 
+    @contextmanager
+    def second_server(self, **environment: str) -> Iterator[str]:
+        """Another server before the same Dify and on the same store, told otherwise: its origin."""
+        with tempfile.TemporaryDirectory(prefix="opendify-") as folder:
+            known = {"CONVERSATION_STORE_URL": self.store_url, "DATA_DIR": str(self.data_dir), **environment}
+            program, origin = _server(Path(folder), self.dify.origin, known)
+            try:
+                program.start()
+                yield origin
+            finally:
+                program.stop()
+
     def is_free(self, conversation_id: str) -> bool:
         """Whether a conversation is known, and no turn holds it."""
         with self.store() as store:
@@ -126,13 +139,18 @@ class Stand:
 
 @contextmanager
 def opened_stand(
-    kind: str, *, resolution: float = SHORT_RESOLUTION, version: str = "1.12.1", workers: int = WORKERS
+    kind: str,
+    *,
+    resolution: float = SHORT_RESOLUTION,
+    spacing: float | None = None,
+    version: str = "1.12.1",
 ) -> Iterator[Stand]:
     """Start all of it; everything ends with the block.
 
     Args:
         kind: One of `STORES`.
         resolution: Seconds within which Dify mixes up two turns of a conversation.
+        spacing: What the server takes for that, if it is told something else.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="opendify-")))
@@ -143,7 +161,12 @@ def opened_stand(
             store_server = stack.enter_context(starter())
         store_url = store_server.url if store_server else "sqlite:///data/conversations.db"
         dify_program, dify_origin = _dify(folder, resolution, version)
-        server, origin = _server(folder, dify_origin, store_url, resolution, workers)
+        environment = {
+            "DATA_DIR": str(data_dir),
+            "CONVERSATION_STORE_URL": store_url,
+            "DIFY_MESSAGE_TIME_RESOLUTION": str(resolution if spacing is None else spacing),
+        }
+        server, origin = _server(folder, dify_origin, environment)
         for program in (dify_program, server):
             stack.callback(program.stop)
             program.start()
@@ -159,22 +182,18 @@ def _dify(folder: Path, resolution: float, version: str) -> tuple[Program, str]:
     return Program(command, _environment({}), f"{origin}/_simulator/counts", folder / "dify.log"), origin
 
 
-def _server(
-    folder: Path, dify_origin: str, store_url: str, resolution: float, workers: int
-) -> tuple[Program, str]:
+def _server(folder: Path, dify_origin: str, told: Mapping[str, str]) -> tuple[Program, str]:
+    """As `start_production.sh` starts it; its log is in `folder`."""
     port = free_port()
-    models = ",".join(f'"{name}":"{key}"' for name, key in _MODELS.items())
     environment = {
         "SERVER_HOST": "127.0.0.1",
         "SERVER_PORT": str(port),
         "ENVIRONMENT": "production",
         "AUTH_MODE": "open",
-        "DATA_DIR": str(folder / "data"),
         "DIFY_API_BASE": f"{dify_origin}/v1",
-        "MODEL_CONFIG": f"{{{models}}}",
-        "CONVERSATION_STORE_URL": store_url,
-        "DIFY_MESSAGE_TIME_RESOLUTION": str(resolution),
-        "GUNICORN_WORKERS": str(workers),
+        "MODEL_CONFIG": json.dumps(APP_KEYS),
+        "GUNICORN_WORKERS": str(WORKERS),
+        **told,
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app"]
     origin = f"http://127.0.0.1:{port}"

@@ -1,13 +1,17 @@
 """Never lost, never mixed: each thing that a client may do to a chat, and what Dify must then remember."""
 
+import json
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
-from opendify.simulator import DEMO_MODELS
 from tests.fakes.waiting import wait_until
 from tests.memory.chats import Answer, Chatter, Message, assistant, user
-from tests.memory.servers import CHATFLOW, OTHER_MODEL, Stand
+from tests.memory.servers import APP_KEYS, CHATFLOW, OTHER_MODEL, Stand
 
 NAME = user("My name is Ada LONG:3")
 AGE = user("I am 36 LONG:4")
@@ -268,7 +272,7 @@ def test_a_conversation_deleted_in_dify_is_replayed_and_then_goes_on(
 ) -> None:
     chatter = in_chat(stand, model=model) if with_chat_id else stand.chatter(model=model)
     transcript, last = told_about_ada(chatter)
-    stand.dify.forget(last.conversation_id, DEMO_MODELS[model])
+    stand.dify.forget(last.conversation_id, APP_KEYS[model])
 
     asked = user("What now LONG:5")
     answer = chatter.ask(*transcript, asked)
@@ -366,6 +370,29 @@ def leave_while_silent(stand: Stand, chatter: Chatter, *transcript: Message) -> 
     assert wait_until(lambda: stand.is_free(run.conversation_id), 5)
 
 
+def test_what_is_said_while_a_turn_that_was_left_still_holds_its_place_is_not_lost(stand: Stand) -> None:
+    chatter = in_chat(stand)
+    first = chatter.ask(NAME)
+
+    with place_held_by_a_turn_that_is_left(stand, first.conversation_id):
+        second = chatter.ask(AGE)
+    answer = chatter.ask(WHO)
+
+    assert answer.memory == [NAME, assistant(first.text), AGE, assistant(second.text), WHO]
+
+
+@contextmanager
+def place_held_by_a_turn_that_is_left(stand: Stand, conversation_id: str) -> Iterator[None]:
+    """As a worker does that has not noticed yet; a question that is slow would slow down its replay too."""
+    with stand.store() as store:
+        (known,) = [each for each in store.recent(100) if each.conversation_id == conversation_id]
+        now = time.time()
+        assert store.claim(known.id, claim="left", now=now, until=now + 60)
+        yield
+        left = replace(known, match_key="", recent=b"", turns=known.turns + 1)
+        assert store.save(left, claim="left")
+
+
 # Conversations that the request names
 
 
@@ -431,6 +458,29 @@ def test_a_body_s_conversation_id_that_dify_never_gave_is_the_client_s_own_chat_
 
     assert answer.conversation_id == first.conversation_id
     assert answer.told == [NAME, assistant(first.text), WHO]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["known", "forgotten"])
+def test_a_conversation_that_two_requests_name_at_once_has_never_two_turns_at_a_time(
+    stand: Stand, is_known: bool
+) -> None:
+    _, last = told_about_ada(chatter := stand.chatter())
+    if not is_known:
+        forget_in_store(stand, last.conversation_id)
+    naming = stand.chatter(key=chatter.key, headers={"X-Dify-Conversation-Id": last.conversation_id})
+    questions = [user("MEMORY SLOW:0.4 Red"), user("MEMORY SLOW:0.4 Green")]
+
+    with ThreadPoolExecutor(len(questions)) as pool:
+        answers = list(pool.map(naming.ask, questions))
+
+    assert {answer.status for answer in answers} <= {200, 429}
+    assert all(("assistant", "") not in answer.memory for answer in answers if answer.finished)
+
+
+def forget_in_store(stand: Stand, conversation_id: str) -> None:
+    with stand.store() as store:
+        (known,) = [each for each in store.recent(100) if each.conversation_id == conversation_id]
+        assert store.delete(known.id)
 
 
 # Calls that clients make behind the chat
@@ -518,3 +568,24 @@ def test_a_long_transcript_is_continued_by_all_workers(stand: Stand) -> None:
 
     assert chatter.ask(*transcript, WHO).told == [*transcript, WHO]
     assert len(ids) == 1
+
+
+def test_a_new_app_key_begins_a_new_conversation_that_knows_what_was_said(stand: Stand) -> None:
+    transcript, last = told_about_ada(chatter := in_chat(stand))
+    renewed = json.dumps({"demo-chat": APP_KEYS[OTHER_MODEL]})
+
+    with stand.second_server(MODEL_CONFIG=renewed) as origin:
+        answer = replace(chatter, origin=origin).ask(*transcript, WHO)
+
+    assert answer.conversation_id != last.conversation_id
+    assert answer.memory == [*transcript, WHO]
+
+
+def test_two_servers_on_one_store_continue_each_other_s_conversations(stand: Stand) -> None:
+    transcript, last = told_about_ada(chatter := stand.chatter())
+
+    with stand.second_server() as origin:
+        answer = replace(chatter, origin=origin).ask(*transcript, WHO)
+
+    assert answer.conversation_id == last.conversation_id
+    assert answer.told == [*transcript, WHO]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Event
 from time import monotonic
 
@@ -10,6 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from opendify.access.keys import KeyRing
 from opendify.app import create_app
 from opendify.settings import Settings
 from opendify.stores import StoredConversation
@@ -120,6 +122,26 @@ def test_the_admin_key_opens_every_route_under_every_form_of_its_path(
         assert response.status_code in {200, 404}
         if response.status_code == 404:
             assert_openai_error(response, 404, "conversation_not_found")
+
+
+@all_routes
+def test_the_admin_key_that_the_first_start_made_opens_them_and_the_ordinary_one_does_not(
+    dify: MockDify, tmp_path: Path, method: str, path: str
+) -> None:
+    started = stand(dify, AUTH_MODE="keys", DATA_DIR=str(tmp_path))
+    files = KeyRing(started.settings).first_key_files()
+    ordinary, admin = ({"api-key": file.read_text().strip()} for file in files)
+
+    assert_openai_error(started.ask(method, path, ordinary), 403, "permission_denied")
+    assert started.ask(method, path, admin).status_code == 200
+
+
+@all_routes
+def test_with_keys_but_no_admin_s_nobody_is_the_admin(dify: MockDify, method: str, path: str) -> None:
+    keyed = stand(dify, AUTH_MODE="keys", API_KEYS="anna:sk-anna-0123456789")
+
+    assert_openai_error(keyed.ask(method, path, ANNA), 403, "permission_denied")
+    assert_openai_error(keyed.ask(method, path, ADMIN), 401, "invalid_api_key")
 
 
 @all_routes
@@ -354,6 +376,29 @@ def test_a_person_can_be_named_as_a_key_s_holder_names_them(closed: Stand) -> No
     answer = closed.ask("DELETE", "/v1/conversation/users/u1?key=anna").get_json()
 
     assert (answer["user"], answer["deleted"]) == ("anna:u1", 2)
+
+
+def test_a_person_s_imported_chats_are_theirs(closed: Stand) -> None:
+    for stored_id, user in (("imported", "u1"), ("of-the-holder", "anna"), ("of-another", "anna:anna:u2")):
+        row = StoredConversation(
+            id=stored_id,
+            scope="s",
+            model="bot",
+            caller="anna",
+            user=user,
+            chat_id="",
+            app_fingerprint="f",
+            conversation_id="d",
+        )
+        assert closed.store.save(row, claim="test")
+
+    counts = [
+        closed.ask("DELETE", f"/v1/conversation/users/{user}?key=anna").get_json()["deleted"]
+        for user in ("u1", "anna", "anna:u1")
+    ]
+
+    assert counts == [3, 0, 0]
+    assert closed.ids() == {"c3", "of-the-holder", "of-another"}
 
 
 @pytest.mark.parametrize("path", ["u1", "anna", "u1?key=ben", "anna:u", "%25"])

@@ -129,6 +129,15 @@ def test_rows_that_are_only_in_the_log_are_read_and_the_file_stays_as_it_is(tmp_
     assert sorted(file.name for file in tmp_path.glob("left*")) == ["left.db", "left.db-wal"]
 
 
+def test_a_database_with_an_empty_log_is_read_where_nothing_may_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    file = database(folder / "old #1?.db", "PRAGMA journal_mode = WAL", PRESENT, rows=[("c", "d", 1, 2, 3)])
+
+    assert [each.chat_id for each in read_old_mappings(file).mappings] == ["c"]
+    assert [each.name for each in folder.iterdir()] == [file.name]
+
+
 @pytest.mark.parametrize(
     "shape",
     [
