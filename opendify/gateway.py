@@ -12,7 +12,7 @@ from opendify.conversations.tasks import is_task
 from opendify.dify.client import DifyClient
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
-from opendify.errors import ConversationNotFound, InvalidRequest, ModelNotFound
+from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import AppProfile, Caller, ClientGone, Clock
 from opendify.runs import OpenRun, ReplyStream, Run
 from opendify.settings import DifyApp, Settings
@@ -175,7 +175,9 @@ class Gateway:
     def _begin_run(self, request: SamplingParameters, turn: Turn, person: Person, *, streamed: bool) -> Run:
         """Everything from the model's name to a run that goes on at Dify."""
         self._housekeeping.remind()
-        context = replace(person.context, is_task=person.context.is_task or is_task(turn, streamed=streamed))
+        context = person.context
+        if not context.conversation_id and is_task(turn, streamed=streamed):
+            context = replace(context, is_task=True)
         app = self._find_app(request.model or "", for_task=context.is_task)
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
@@ -183,8 +185,10 @@ class Gateway:
 
         def open_run() -> OpenRun:
             self._check_conversation(app, profile, held)
+            _refuse_the_gone(person)
             # Dify gives a file only to the user who uploaded it.
             files = self._hand_over(turn.attachments, app, profile, held.user)
+            _refuse_the_gone(person)
             dify_request = build_request(
                 held.text,
                 app,
@@ -222,7 +226,7 @@ class Gateway:
         app = self._settings.find_model(model)
         if app is None:
             raise ModelNotFound(
-                f"The model {model!r} does not exist or you do not have access to it.", param="model"
+                f"The model {model[:100]!r} does not exist or you do not have access to it.", param="model"
             )
         background = self._settings.find_model(app.background_model or "") if for_task else None
         return background or app
@@ -246,6 +250,12 @@ class Gateway:
                 source = {"transfer_method": "local_file", "upload_file_id": upload_id}
             files.append({"type": attachment.type, **source})
         return files
+
+
+def _refuse_the_gone(person: Person) -> None:
+    """Begin nothing that has to be paid for when nobody waits for it any more."""
+    if person.is_gone():
+        raise ClientLeft("The client closed the connection before the run began")
 
 
 def _echo(request: CompletionRequest, turn: Turn) -> str:

@@ -55,6 +55,7 @@ class Run:
         self._was_settled = False
         self._was_begun_anew = False
         self._gave_content = False
+        self._began: ReplyStarted | None = None
         try:
             self._open = open_run()
         except BaseException:
@@ -104,15 +105,21 @@ class Run:
         To be called before the client learns of the end, so that its next turn finds
         the conversation where this one left it.
         """
+        if not self._open.pipeline.upstream_ended:
+            return  # A `stop` sequence ended it; at Dify it goes on until `close`.
         self._was_settled = True
-        if answer is None or not self._open.pipeline.upstream_ended:
+        if answer is None:
             self._held.abandon(may_have_begun=True)
         else:
             self._held.finish(answer)
 
     def close(self) -> None:
         """Let go of the run; one that still goes on is stopped at Dify."""
-        self._open.events.close(whole=self._open.pipeline.upstream_ended or self._failed_at_dify)
+        is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
+        self._open.events.close(whole=is_over_at_dify, on_over=self._abandon_unless_settled)
+
+    def _abandon_unless_settled(self) -> None:
+        """The place is given up only when nothing goes on in it any more."""
         if not self._was_settled:
             self._was_settled = True
             self._held.abandon(may_have_begun=not self._open.events.was_refused)
@@ -121,16 +128,28 @@ class Run:
         pipeline = self._open.pipeline
         try:
             for reply in pipeline.close() if events is None else pipeline.feed(events):
-                if isinstance(reply, ReplyStarted) and not self._held.started(reply):
-                    self._begin_anew()
-                    return
-                self._gave_content = self._gave_content or not isinstance(reply, ReplyStarted)
-                yield reply
+                if isinstance(reply, ReplyStarted):
+                    if not self._held.started(reply):
+                        self._begin_anew()
+                        return
+                    self._began = reply
+                else:
+                    self._gave_content = True
+                    yield from self._take_beginning()
+                    yield reply
+            # In a new conversation nothing can turn out to be gone.
+            if self._held.conversation_id is None:
+                yield from self._take_beginning()
         except ConversationNotFound:
             # Since 1.13 chatflows run behind a queue, and some versions find out only there.
             if self._gave_content:
                 raise
             self._begin_anew()
+
+    def _take_beginning(self) -> Iterator[ReplyEvent]:
+        beginning, self._began = self._began, None
+        if beginning:
+            yield beginning
 
     def _begin_anew(self) -> None:
         """Replay into a new conversation; nothing of the old run was given to anybody.
@@ -141,14 +160,13 @@ class Run:
         self._open.events.close(whole=False)
         if self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
-        self._was_begun_anew = True
+        self._was_begun_anew, self._began = True, None
         self._open = self._open_run()
 
     def _watch(self) -> None:
         now = self._clock()
         if now >= self._watched_at + _WATCH_SECONDS:
             self._watched_at = now
-            self._held.keep()
             if self._client_gone():
                 raise ClientLeft("The client closed the connection before the answer was whole")
 

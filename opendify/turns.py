@@ -17,6 +17,7 @@ from opendify.records import AppProfile, Caller, Clock
 from opendify.settings import DifyApp
 from opendify.stores.base import StoredConversation
 from opendify.stores.forgiving import ForgivingStore, NotClaimed
+from opendify.stores.renewal import ClaimRenewal
 from opendify.translate.dify_request import RunText, has_conversations
 from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
 
@@ -24,6 +25,7 @@ from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
 CLAIM_SECONDS = 60.0
 _RENEW_AFTER_SECONDS = 20.0
 _MOST_CONVERSATIONS_OF_A_CHAT = 16
+_RESERVED_SECONDS_AGO = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class TurnTools:
     replay_max_chars: int
     spacing_seconds: float
     templates: Templates = field(default_factory=Templates)
+    renewal: ClaimRenewal = field(default_factory=ClaimRenewal)
     now: Clock = time.time
     sleep: Callable[[float], None] = time.sleep
 
@@ -113,9 +116,9 @@ def begin_turn(request: TurnRequest, tools: TurnTools) -> HeldTurn:
     held = ConversationTurn(request, tools)
     named = context.conversation_id or context.maybe_conversation_id
     known = find_known(request, tools, named) if named else None
-    if context.conversation_id or known:
+    if context.conversation_id:
         held.continue_named(named, known)
-    else:
+    elif known is None or not held.continue_known(known):
         held.continue_matching()
     return held
 
@@ -201,7 +204,9 @@ class ConversationTurn:
         if self.conversation_id is None:
             return _first_text(request, self._tools, replace(turn, history=self._recovered or turn.history))
         max_chars = self._tools.replay_max_chars
-        return later_turn_text(turn, request.app, request.profile, max_chars=max_chars)
+        return later_turn_text(
+            turn, request.app, request.profile, max_chars=max_chars, templates=self._tools.templates
+        )
 
     def continue_named(self, conversation_id: str, known: StoredConversation | None) -> None:
         """Continue the conversation that the request names; Dify itself says whether it is the user's.
@@ -214,10 +219,26 @@ class ConversationTurn:
             raise RateLimited("This conversation is answering another request", retry_after_seconds=2)
         self.conversation_id = conversation_id
 
+    def continue_known(self, known: StoredConversation) -> bool:
+        """Continue a conversation that the body names, if it is this app's and free."""
+        if (known.model, known.app_fingerprint) != (self._scope.model, self._scope.app_fingerprint):
+            return False
+        self._fits_exactly = self._take(known.id) != "held"
+        return not self._fits_exactly
+
     def _reserve(self, conversation_id: str) -> str:
         """A row for a conversation that is not known yet, under one id for all who name it at once."""
-        digest = hashlib.blake2b(f"{self._scope.caller}\0{conversation_id}".encode(), digest_size=12)
-        row = replace(self._new_row(conversation_id, self._tools.now()), id=digest.hexdigest())
+        place = f"{self._scope.key}\0{conversation_id}"
+        digest = hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=12)
+        now = self._tools.now()
+        row = replace(
+            self._new_row(conversation_id, now),
+            id=digest.hexdigest(),
+            # Behind a row that the store, being down, did not find, but not so old as to be forgotten.
+            updated_at=now - _RESERVED_SECONDS_AGO,
+            # When its last turn was is not known: it may have been just now.
+            next_turn_at=now + self._tools.spacing_seconds,
+        )
         self._was_reserved = self._store.save(row, claim=self._claim)
         return row.id
 
@@ -274,6 +295,7 @@ class ConversationTurn:
 
     def _hold(self, conversation: StoredConversation) -> None:
         self._conversation = conversation
+        self._tools.renewal.add(self)
         if conversation.scope == self._scope.key:
             # One that is only named may be another person's, which Dify must be able to tell.
             self.user = conversation.user
@@ -297,9 +319,11 @@ class ConversationTurn:
         if self._is_named:
             return False
         if self._conversation:
+            self._tools.renewal.remove(self)
             self._store.delete(self._conversation.id)
         self.memory_was_lost = bool(self.conversation_id) and not self._request.turn.history
         self._conversation, self.conversation_id, self._fits_exactly = None, None, True
+        self._started, self._next_turn_at = None, 0.0
         self.user = self._request.user
         return True
 
@@ -312,6 +336,7 @@ class ConversationTurn:
 
     def finish(self, answer: str) -> None:
         """See `HeldTurn.finish`."""
+        self._tools.renewal.remove(self)
         turn = self._request.turn
         if turn.newest is None:
             self.abandon(may_have_begun=True)
@@ -331,6 +356,7 @@ class ConversationTurn:
         No transcript fits the conversation any more: the next turn replays what the
         client shows, or, where it shows nothing, goes on with what Dify holds.
         """
+        self._tools.renewal.remove(self)
         if self._was_reserved and self._conversation and not self._started:
             self._store.delete(self._conversation.id)  # An id that Dify did not confirm is nobody's.
         elif self._started or may_have_begun:

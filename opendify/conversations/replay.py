@@ -63,7 +63,9 @@ def first_turn_text(
     return RunText("\n\n".join([*blocks, templates.query.replace("{text}", turn.query)]), inputs)
 
 
-def later_turn_text(turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars: int) -> RunText:
+def later_turn_text(
+    turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars: int, templates: Templates | None = None
+) -> RunText:
     """The query and inputs of a turn whose history Dify holds.
 
     Inputs count on every turn since Dify 1.0, and required ones must be there; so the
@@ -76,7 +78,7 @@ def later_turn_text(turn: Turn, app: DifyApp, profile: AppProfile, *, max_chars:
     history_input = _input_for(app.history, _HISTORY_INPUTS, profile)
     field = profile.find_input(history_input) if history_input else None
     if field and field.required:
-        _fill(inputs, field.name, history_text(turn.history, max_chars), app)
+        _fill(inputs, field.name, history_text(turn.history, max_chars, templates), app)
     return RunText(turn.query, inputs)
 
 

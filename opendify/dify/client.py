@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -12,7 +13,7 @@ from opendify import __version__
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.pump import ResponsePump
-from opendify.errors import DifyError
+from opendify.errors import DifyError, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
 from opendify.translate.dify_errors import error_from_response
@@ -131,8 +132,10 @@ class DifyClient:
 
     def _stop(self, app: DifyApp, path: str, user: object) -> None:
         try:
-            self.exchange(app, "POST", path, {"user": user})
-        except DifyError:
+            response = self.exchange(app, "POST", path, {"user": user})
+            if response.status_code >= 400:
+                raise error_from_response(response.status_code, response.content)
+        except GatewayError:
             logger.warning("a run could not be stopped", extra={"model": app.name}, exc_info=True)
 
     def _client(self, app: DifyApp) -> httpx.Client:
@@ -145,13 +148,18 @@ class DifyClient:
 
     def _make_client(self, app: DifyApp) -> httpx.Client:
         if self._transport:
-            return httpx.Client(transport=self._transport())
+            return httpx.Client(transport=self._transport(), cookies=_no_cookies())
         context = ssl.create_default_context(cafile=str(app.ca_file)) if app.ca_file else True
         # As many connections as there are streams; proxies and certificates follow the environment.
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS
         )
-        return httpx.Client(verify=context, limits=limits)
+        return httpx.Client(verify=context, limits=limits, cookies=_no_cookies())
+
+
+def _no_cookies() -> CookieJar:
+    """A jar that takes none: all callers share a client, and a cookie of one is not another's."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
 
 
 def _read_json(response: httpx.Response) -> object:

@@ -60,6 +60,8 @@ class Discovery:
         profile = entry.profile
         if profile and self._clock() < entry.expires_at:
             return profile
+        if profile and entry.lock.locked():
+            return profile  # Somebody asks already; the old answer serves until then.
         with entry.lock:
             if entry.profile is None or self._clock() >= entry.expires_at:
                 return self._refresh(app, entry)

@@ -85,11 +85,12 @@ class EventStream:
         refused = self._head is not None and 400 <= self._head.status < 500
         return refused or isinstance(self._failure, DifyUnreachable)
 
-    def close(self, *, whole: bool) -> None:
+    def close(self, *, whole: bool, on_over: Callable[[], None] = lambda: None) -> None:
         """Let go of the run. One that is not whole is stopped at Dify, so that nobody pays for it.
 
         Does not block: what Dify still sends is read in the background, since it
-        keeps the part that was said only while somebody reads.
+        keeps the part that was said only while somebody reads. `on_over` is called when
+        nothing goes on at Dify any more, maybe from another thread.
         """
         if self._was_closed:
             return
@@ -97,11 +98,15 @@ class EventStream:
         if whole:
             # By now the end has usually come too, and the connection is free for the next run.
             self._receive(0)
+        if whole or self._at_end or self._connection_broke:
+            on_over()
         if not (self._at_end or self._connection_broke):
-            wind_down = threading.Thread(
-                target=self._wind_down, args=(whole,), name="dify-wind-down", daemon=True
-            )
-            wind_down.start()
+            threading.Thread(
+                target=self._wind_down,
+                args=(whole, (lambda: None) if whole else on_over),
+                name="dify-wind-down",
+                daemon=True,
+            ).start()
 
     def _receive(self, timeout_seconds: float) -> list[StreamEvent]:
         try:
@@ -200,7 +205,15 @@ class EventStream:
             return DifyTimeout(f"Dify fell silent for {limits.idle_seconds:g} seconds")
         return None
 
-    def _wind_down(self, whole: bool) -> None:
+    def _wind_down(self, whole: bool, on_over: Callable[[], None]) -> None:
+        try:
+            self._hear_out(whole)
+        finally:
+            if not self._at_end:
+                self._pump.abort()
+            on_over()
+
+    def _hear_out(self, whole: bool) -> None:
         """Let Dify finish speaking for a moment; a run that goes on is stopped once its task is known."""
         is_over, self._failure = whole, None
         first_event_at = self._began_at + self._limits.first_event_seconds
@@ -210,7 +223,6 @@ class EventStream:
                 is_over, until = True, self._clock() + _DRAIN_SECONDS
                 self._stop(self._task_id)
             if self._clock() >= until:
-                self._pump.abort()
                 return
             events = self._receive(_WIND_DOWN_TICK_SECONDS)
             if not is_over and any(isinstance(event, _ENDS) for event in events):

@@ -4,12 +4,13 @@ import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from opendify.dify.client import DifyClient
 from opendify.errors import GatewayError
 from opendify.records import AppProfile
 from opendify.settings import DifyApp
+from opendify.translate.dify_errors import error_from_response
 from opendify.translate.turn import HistoryMessage
 
 _MOST_MESSAGES = 100
@@ -55,7 +56,10 @@ class DifyMemory:
 
         def delete() -> None:
             try:
-                self._client.exchange(app, "DELETE", f"/conversations/{conversation_id}", {"user": user})
+                path = f"/conversations/{quote(conversation_id, safe='')}"
+                response = self._client.exchange(app, "DELETE", path, {"user": user})
+                if response.status_code >= 400 and response.status_code != 404:
+                    raise error_from_response(response.status_code, response.content)
             except GatewayError:
                 logger.warning("a conversation could not be deleted", extra={"model": app.name})
 

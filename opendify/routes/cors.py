@@ -6,7 +6,9 @@ from opendify.access.keys import KeyRing
 from opendify.settings import Settings
 
 _METHODS = "GET, POST, DELETE, OPTIONS"
-_EXPOSED = "x-request-id, retry-after, x-should-retry, X-Dify-Conversation-Id, X-Dify-Message-Id"
+_EXPOSED = (
+    "x-request-id, retry-after, x-should-retry, X-Dify-Conversation-Id, X-Dify-Message-Id, X-OpenDify-Memory"
+)
 _MAX_AGE_SECONDS = "86400"
 
 

@@ -25,6 +25,8 @@ class Housekeeping:
         if self._now() < self._due_at or not self._lock.acquire(blocking=False):
             return
         try:
+            if self._now() < self._due_at:
+                return
             self._due_at = self._now() + _INTERVAL_SECONDS
         finally:
             self._lock.release()

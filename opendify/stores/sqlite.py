@@ -79,7 +79,7 @@ class SQLiteStore:
         path: Path,
         steps: Sequence[Sequence[str]] = STEPS,
         *,
-        busy_timeout_seconds: float = 10.0,
+        busy_timeout_seconds: float = 2.0,
         clock: Clock = monotonic,
     ) -> None:
         self._file = SQLiteFile(path, steps, busy_timeout_seconds, clock)

@@ -1,5 +1,6 @@
 """A process's way into one SQLite file: opened late, locked, never taken across a fork."""
 
+import math
 import os
 import sqlite3
 import time
@@ -15,6 +16,7 @@ from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations.sqlite import migrate
 
 _LOOK_AGAIN_SECONDS: Final = 1.0
+_REFUSE_SECONDS: Final = 0.5
 
 
 class SQLiteFile:
@@ -36,12 +38,13 @@ class SQLiteFile:
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
         self._look_again_at = 0.0
+        self._refuse_until = -math.inf
         _files.add(self)
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for statements that only read."""
-        with self._lock:
+        with self._locked():
             try:
                 yield self._opened()
             except (sqlite3.Error, OSError) as error:
@@ -50,7 +53,7 @@ class SQLiteFile:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, in a transaction that holds the file's write lock from its start."""
-        with self._lock:
+        with self._locked():
             try:
                 connection = self._opened()
                 # A transaction that reads first and then writes can fail as busy without waiting.
@@ -94,6 +97,16 @@ class SQLiteFile:
         """Let parent and child open their own."""
         self._lock.release()
 
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """This process's turn; while somebody else keeps the file locked, nobody waits in line for it."""
+        if self._clock() < self._refuse_until or not self._lock.acquire(timeout=self._busy_timeout_seconds):
+            raise StoreUnavailable(f"{self.path}: database is locked")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._was_replaced():
             self._drop()
@@ -131,6 +144,8 @@ class SQLiteFile:
 
     def _failed(self, error: Exception) -> StoreUnavailable:
         self._drop()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            self._refuse_until = self._clock() + _REFUSE_SECONDS
         return StoreUnavailable(f"{self.path}: {error}")
 
 

@@ -26,7 +26,8 @@ def _finish(response: flask.Response) -> flask.Response:
     fields = {
         "request_id": flask.g.request_id,
         "method": flask.request.method,
-        "path": flask.request.path,
+        # The rule, since a path may name a person.
+        "route": flask.request.url_rule.rule if flask.request.url_rule else "none",
         "status": response.status_code,
     }
     began_at, more_fields = flask.g.began_at, flask.g.log_fields

@@ -22,6 +22,8 @@ from opendify.wire.openai_chat import (
     TextPart,
 )
 
+# It goes into a header line of the upload.
+_MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
 _TYPES: dict[str, AttachmentType] = {"image": "image", "audio": "audio", "video": "video"}
 
 
@@ -112,6 +114,8 @@ def _from_data_uri(uri: str, filename: str | None, param: str, default: Attachme
             f"Invalid '{param}': a data: URI needs a comma.", param=param, code="invalid_value"
         )
     mime_type, *parameters = header.lower().split(";")
+    if not _MIME_TYPE.fullmatch(mime_type):
+        mime_type = ""
     content = _decode(encoded, param) if "base64" in parameters else unquote_to_bytes(encoded)
     kind = _type_of(mime_type, default)
     name = filename or f"{kind}{mimetypes.guess_extension(mime_type) or ''}"

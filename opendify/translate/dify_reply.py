@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
-from opendify.errors import DifyAppError, DifyError
+from opendify.errors import DifyAppError, DifyError, DifyRunFailed
 from opendify.settings import AppMode
 from opendify.translate.dify_errors import error_from_event, error_from_failed_run
 from opendify.translate.dify_outputs import WorkflowText, answer_from_outputs
@@ -154,8 +154,7 @@ class ChatReplyReader(_Reader):
         return answer[overlap:] if overlap >= _SMALLEST_OVERLAP else f"\n\n{answer}"
 
     def _finish_run(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
-        if run.status == "failed":
-            raise error_from_failed_run(run.error, text_was_sent=self._text_was_sent)
+        _refuse_part(run, text_was_sent=self._text_was_sent)
         self._run_finished = True
         self._tally.finish(run)
         answer = (run.outputs or {}).get("answer")
@@ -197,13 +196,20 @@ class WorkflowReplyReader(_Reader):
                 return
 
     def _finish(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
-        if run.status == "failed":
-            raise error_from_failed_run(run.error, text_was_sent=self._text.was_sent)
+        _refuse_part(run, text_was_sent=self._text.was_sent)
         self.ended = True
         self._tally.finish(run)
         answer = answer_from_outputs(run.outputs or {}, self._output)
         yield from text_deltas(self._text.complete(answer))
         yield ReplyEnded(self._tally.usage(), outputs=run.outputs or {})
+
+
+def _refuse_part(run: dify.WorkflowFinishedData, *, text_was_sent: bool) -> None:
+    """Raise unless the run's answer is whole; moderation stops a run and gives it another answer."""
+    if run.status == "failed":
+        raise error_from_failed_run(run.error, text_was_sent=text_was_sent)
+    if run.status == "stopped" and "moderation" not in (run.error or ""):
+        raise DifyRunFailed("The run was stopped before the answer was whole")
 
 
 def _overlap(sent: str, answer: str) -> int:

@@ -69,7 +69,7 @@ class InputAudio(_Shape):
     """`data` is base64."""
 
     data: str
-    format: str = "wav"
+    format: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,16}$")] = "wav"
 
 
 class InputAudioPart(_Shape):
@@ -160,7 +160,9 @@ class UserObject(_Shape):
 
 UserField = Annotated[UserObject, _object_with("id")]
 Stop = Annotated[
-    list[str], BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop), Field(max_length=4)
+    list[Annotated[str, Field(max_length=1_000)]],
+    BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
+    Field(max_length=4),
 ]
 
 

@@ -21,7 +21,7 @@ from tests.fakes.settings import make_settings
 CHAT = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
 KEY = "sk-canary-key-0123456789"
 CLOSED = {"AUTH_MODE": "keys", "API_KEYS": f"anna:{KEY}"}
-LOG_FIELDS = {"request_id", "method", "path", "status", "first_byte_seconds", "seconds"}
+LOG_FIELDS = {"request_id", "method", "route", "status", "first_byte_seconds", "seconds"}
 
 
 def test_a_whole_answer_carries_dify_s_ids(serve: Serve) -> None:
@@ -188,7 +188,7 @@ def test_a_request_leaves_one_line_with_its_id_times_and_status(
     for line in lines:
         assert line.keys() >= LOG_FIELDS
         assert 0 <= line["first_byte_seconds"] <= line["seconds"] < 60
-        assert "secret" not in line["path"]
+        assert "secret" not in line["route"]
     assert lines[3]["error"] == "invalid_api_key"
 
 

@@ -4,6 +4,7 @@ import os
 import resource
 import sqlite3
 import stat
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ import pytest
 from opendify.stores import SchemaTooNew, StoreUnavailable
 from opendify.stores.migrations.sqlite import STEPS
 from opendify.stores.sqlite import SQLiteStore
+from tests.fakes.clocks import FakeClock
 from tests.stores.conversations import conversation
 
 NEXT_STEP = ("ALTER TABLE conversations ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'",)
@@ -229,7 +231,8 @@ class TestTrouble:
             assert [row.id for row in store.all()] == ["restored"]
 
     def test_a_lock_held_too_long_is_unavailable(self, path: Path) -> None:
-        with closing(SQLiteStore(path, busy_timeout_seconds=0.05)) as store:
+        now = FakeClock()
+        with closing(SQLiteStore(path, busy_timeout_seconds=0.05, clock=now)) as store:
             store.ping()
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
@@ -237,7 +240,24 @@ class TestTrouble:
                 with pytest.raises(StoreUnavailable, match="locked"):
                     store.save(conversation("id"), claim="a")
 
+            now.advance(0.5)
             assert store.save(conversation("id"), claim="a")
+
+    def test_nobody_waits_in_line_for_a_lock_held_too_long(self, path: Path) -> None:
+        now = FakeClock()
+        with closing(SQLiteStore(path, busy_timeout_seconds=0.2, clock=now)) as store:
+            store.ping()
+            with closing(sqlite3.connect(path, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                with pytest.raises(StoreUnavailable, match="locked"):
+                    store.save(conversation("id"), claim="a")
+                began_at = time.monotonic()
+
+                for _ in range(100):
+                    with pytest.raises(StoreUnavailable, match="locked"):
+                        store.save(conversation("id"), claim="a")
+
+            assert time.monotonic() - began_at < 0.2
 
 
 def test_space_is_given_back(path: Path) -> None:

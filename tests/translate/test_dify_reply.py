@@ -4,7 +4,7 @@ import pytest
 
 from opendify.errors import DifyAppError, DifyError, DifyRunFailed, GatewayError, InvalidInput
 from opendify.settings import AppMode
-from opendify.translate.dify_reply import ReplyReader, reply_reader
+from opendify.translate.dify_reply import ChatReplyReader, ReplyReader, WorkflowReplyReader, reply_reader
 from opendify.translate.turn import (
     CompletionUsage,
     Price,
@@ -175,8 +175,10 @@ def test_moderation_before_any_text_is_not_undone_by_the_runs_outputs() -> None:
         pytest.param([workflow_finished(outputs={"answer": "Hi"})], id="1.13.0, no message_end"),
         pytest.param([message_end(), workflow_finished(outputs={"answer": "Hi"})], id="from 1.13.1 on"),
         pytest.param([workflow_finished("partial-succeeded"), message_end()], id="partial-succeeded"),
-        pytest.param([workflow_finished("stopped", error="Stopped by user."), message_end()], id="stopped"),
-        pytest.param([workflow_finished("stopped", error="Stopped by user.")], id="stopped, 1.13.0"),
+        pytest.param(
+            [workflow_finished("stopped", error="Stopped by output moderation."), message_end()],
+            id="stopped by moderation",
+        ),
     ],
 )
 def test_a_chatflow_ends_well_in_every_version(ending: list[dify.StreamEvent]) -> None:
@@ -411,12 +413,6 @@ def test_a_workflow_has_a_task_and_neither_conversation_nor_message() -> None:
         ),
         pytest.param([workflow_finished(outputs=None)], None, "", id="no outputs"),
         pytest.param(
-            [text_chunk("Hi"), workflow_finished("stopped", error="Stopped by user.")],
-            None,
-            "Hi",
-            id="stopped",
-        ),
-        pytest.param(
             [text_chunk("Hi"), workflow_finished("partial-succeeded", {"text": "Hi"})],
             None,
             "Hi",
@@ -499,3 +495,11 @@ def test_a_reader_has_not_ended_before_its_end(mode: AppMode) -> None:
     list(reader.feed(message("Hi")))
 
     assert not reader.ended
+
+
+@pytest.mark.parametrize(
+    "reader", [ChatReplyReader(), WorkflowReplyReader(None)], ids=["chatflow", "workflow"]
+)
+def test_a_run_that_somebody_stopped_is_no_whole_answer(reader: ReplyReader) -> None:
+    with pytest.raises(DifyRunFailed, match="stopped before the answer was whole"):
+        list(reader.feed(workflow_finished("stopped", error="Stopped by user.")))

@@ -1,0 +1,53 @@
+"""Keeps claims alive while their turns go on, whatever the threads that serve them wait for."""
+
+import threading
+from typing import Protocol
+
+_INTERVAL_SECONDS = 10.0
+
+
+class Keeps(Protocol):
+    """What holds a claim."""
+
+    def keep(self) -> None:
+        """Hold it longer, if it is time."""
+        ...
+
+
+class ClaimRenewal:
+    """One thread a process, and only while there is anything to renew.
+
+    A turn may wait for an upload, for a client that does not read, or for Dify to
+    stop; its claim must not end meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._held: set[Keeps] = set()
+        self._lock = threading.Lock()
+        self._is_running = False
+
+    def add(self, held: Keeps) -> None:
+        """Renew until `remove`."""
+        with self._lock:
+            self._held.add(held)
+            if self._is_running:
+                return
+            self._is_running = True
+        threading.Thread(target=self._run, name="claim-renewal", daemon=True).start()
+
+    def remove(self, held: Keeps) -> None:
+        """The claim has ended."""
+        with self._lock:
+            self._held.discard(held)
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            pause.wait(_INTERVAL_SECONDS)
+            with self._lock:
+                held = list(self._held)
+                self._is_running = bool(held)
+            if not held:
+                return
+            for each in held:
+                each.keep()
