@@ -292,7 +292,8 @@ class ServerSettings(_CommonSettings):
         "GUNICORN_TIMEOUT",
         read.whole_number(1, 86_400),
         "60",
-        "Seconds after which a worker that hangs is replaced; streams may last longer.",
+        "Seconds after which a worker that hangs is replaced; streams may last longer, but not with "
+        "`GUNICORN_THREADS=1`.",
     )
     graceful_timeout_seconds: int = setting(
         "GUNICORN_GRACEFUL_TIMEOUT",
