@@ -24,6 +24,7 @@ from opendify.settings import PROJECT_FOLDER, SETTINGS, load_environment, load_s
 from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
 from tests.fakes.served_app import served
+from tests.fakes.settings import make_settings
 from tests.readme_tables import TABLES, with_tables
 
 ENGLISH: Final = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
@@ -253,9 +254,7 @@ class Service:
 
 @pytest.fixture
 def app() -> flask.Flask:
-    return create_app(
-        load_settings({"MODEL_CONFIG": '{"any": "app-1"}', "DIFY_API_BASE": "http://127.0.0.1:9"})
-    )
+    return create_app(make_settings())
 
 
 @pytest.fixture(scope="module")

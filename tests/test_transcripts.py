@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from opendify.app import create_app
-from opendify.settings import load_settings
 from opendify.wire.sse import SSEDecoder
 from tests.fakes.scripted_dify import ScriptedDify, scripted_dify
 from tests.fakes.served_app import served
+from tests.fakes.settings import make_settings
 
 FOLDER = Path(__file__).parent / "transcripts"
 MODES = ("chat", "agent-chat", "agent", "advanced-chat", "completion", "workflow")
@@ -82,9 +82,7 @@ class Stand:
 def stand() -> Iterator[Stand]:
     with scripted_dify() as dify:
         models = {mode: {"api_key": f"app-{mode}", "mode": mode, "query_input": "query"} for mode in MODES}
-        settings = load_settings(
-            {"DIFY_API_BASE": dify.base_url, "MODEL_CONFIG": json.dumps(models), "AUTH_MODE": "open"}
-        )
+        settings = make_settings(models, DIFY_API_BASE=dify.base_url)
         with served(create_app(settings)) as url, httpx.Client(base_url=url, timeout=30) as client:
             yield Stand(dify, client)
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from werkzeug.test import TestResponse
 
 from opendify.app import create_app
-from opendify.settings import load_settings
+from tests.fakes.settings import make_settings
 from tests.fuzz import requests as odd
 from tests.fuzz.requests import OddRequest
 
@@ -63,16 +63,7 @@ def sound_dify(request: httpx.Request) -> httpx.Response:
 @pytest.fixture(scope="module")
 def client() -> Iterator[FlaskClient]:
     models = {mode: {"api_key": f"app-{mode}", "mode": mode} for mode in ("chat", "completion", "workflow")}
-    app = create_app(
-        load_settings(
-            {
-                "MODEL_CONFIG": json.dumps(models),
-                "DIFY_API_BASE": "http://dify.example/v1",
-                "AUTH_MODE": "open",
-            }
-        ),
-        transport=lambda: httpx.MockTransport(sound_dify),
-    )
+    app = create_app(make_settings(models), transport=lambda: httpx.MockTransport(sound_dify))
     with app.test_client() as test_client:
         yield test_client
 

@@ -16,6 +16,7 @@ from opendify.settings import load_settings
 from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator
 from opendify.simulator.server import make_simulator_server
 from tests.fakes.served_app import served
+from tests.fakes.settings import memory_of_its_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,6 +106,7 @@ def opened_stand() -> Iterator[Stand]:
                 "MODEL_CONFIG": json.dumps(models),
                 "DIFY_API_BASE": dify.url,
                 "API_KEYS": f"tests:{API_KEY}",
+                **memory_of_its_own(),
             }
         )
         app = create_app(
