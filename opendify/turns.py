@@ -176,7 +176,7 @@ class ConversationTurn:
         self._tools = tools
         self._store = tools.store
         self._claim = secrets.token_hex(12)
-        self._claimed_at = tools.now()
+        self._began_at = self._claimed_at = tools.now()
         self._scope = Scope(
             model=request.app.name,
             app_fingerprint=request.app.fingerprint,
@@ -345,10 +345,10 @@ class ConversationTurn:
         if self._fits_exactly:
             shown = [*turn.history, *said]
             transcript = fingerprint(shown)
-            self._save(self._match_key(transcript, shown), transcript.recent)
+            self._save(self._match_key(transcript, shown), transcript.recent, self._tools.now())
         else:
             seen = self._conversation.recent if self._conversation else b""
-            self._save("", append_recent(seen, fingerprint(said).recent))
+            self._save("", append_recent(seen, fingerprint(said).recent), self._tools.now())
 
     def abandon(self, *, may_have_begun: bool) -> None:
         """See `HeldTurn.abandon`.
@@ -360,11 +360,12 @@ class ConversationTurn:
         if self._was_reserved and self._conversation and not self._started:
             self._store.delete(self._conversation.id)  # An id that Dify did not confirm is nobody's.
         elif self._started or may_have_begun:
-            self._save("", b"")
+            # It may end long after the client went on elsewhere, and must not come before that.
+            self._save("", b"", self._began_at)
         elif self._conversation:
             self._store.release(self._conversation.id, claim=self._claim)
 
-    def _save(self, match_key: str, recent: bytes) -> None:
+    def _save(self, match_key: str, recent: bytes, updated_at: float) -> None:
         started, now = self._started or ReplyStarted(task_id=None), self._tools.now()
         conversation_id = started.conversation_id or self.conversation_id
         if not conversation_id or not (self._started or self._conversation):
@@ -378,7 +379,7 @@ class ConversationTurn:
             shows_history=before.shows_history or self._shows_history,
             turns=before.turns + 1,
             message_id=started.message_id or before.message_id,
-            updated_at=now,
+            updated_at=updated_at,
             next_turn_at=self._next_turn_at or now + self._tools.spacing_seconds,
         )
         self._store.save(moved, claim=self._claim)

@@ -575,6 +575,29 @@ def test_a_client_that_shows_nothing_goes_on_with_what_dify_holds(stand: TurnSta
     assert further.sees == ["Hi", "Hello", "How?", "Fi", "Why?"]
 
 
+def test_a_turn_that_ends_late_does_not_take_back_a_client_that_went_on_elsewhere(stand: TurnStand) -> None:
+    stand.say("Hi", answer="Hello", by=CHAT)
+    left = stand.begin("How?", by=CHAT).accept()
+    elsewhere = stand.say("Who?", answer="Me", by=CHAT)
+    stand.clock.advance(10)
+    left.break_off("Fi")
+
+    further = stand.say("Why?", answer="Luck", by=CHAT)
+
+    assert further.conversation_id == elsewhere.conversation_id != left.conversation_id
+    assert further.sees == ["Hi", "Hello", "How?", "Who?", "Me", "Why?"]
+
+
+def test_a_client_that_shows_nothing_stays_with_its_newest_conversation(stand: TurnStand) -> None:
+    one, other = stand.begin("Hi", by=CHAT).accept(), stand.begin("Hey", by=CHAT).accept()
+    one.answer("Hello")
+    stand.clock.advance(10)
+    newest = other.answer("Hello")
+    stand.begin("How?", by=CHAT).accept().break_off("Fi")
+
+    assert stand.say("Why?", answer="Luck", by=CHAT).conversation_id == newest.conversation_id
+
+
 @pytest.mark.parametrize("by", SENDERS)
 def test_a_turn_that_dify_refused_leaves_the_head_as_it_was(stand: TurnStand, by: Sender) -> None:
     first = stand.say("Hi", answer="Hello", by=by)

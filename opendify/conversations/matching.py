@@ -76,10 +76,7 @@ def continued_by_chat(
         return []
     if not history.recent:
         # Once a chat has shown its history, a lone message is an edit of the first.
-        if any(each.shows_history for each in conversations):
-            return []
-        # One whose last turn is in doubt comes behind those that Dify and the client agree on.
-        return sorted(usable, key=lambda each: not each.recent)[:1]
+        return [] if any(each.shows_history for each in conversations) else usable[:1]
     return [each for each in usable if _is_window(history, each.recent)]
 
 
