@@ -113,12 +113,11 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
     The inputs, the files of earlier turns, and the system prompt without digits
     and date words.
     """
-    files = [",".join(message.attachment_digests) for message in messages]
     digest = hashlib.blake2b(digest_size=16)
     for part in (
         " ".join(_DATE_WORDS.sub("", system).split()),
         repr(sorted(inputs.items(), key=str)),
-        *files,
+        ";".join([",".join(message.attachment_digests) for message in messages]),
     ):
         encoded = part.encode("utf-8", "replace")
         digest.update(len(encoded).to_bytes(8, "big") + encoded)
