@@ -158,6 +158,8 @@ class Walk:
             chat.branches[-1] = (*chat.transcript, user(token), ("assistant", heard))
 
     def leave_in_silence(self, chat: Chat) -> None:
+        if chat.is_line and self._memories.line(chat).has_failed:
+            return  # A replay may hold the words that make the model fail, at once.
         if self._may_disturb(chat):
             shown = self._disturb(chat, question := f"{self._token()} SLOW:1.2")
             chat.chatter.leave(*shown, user(question), after_seconds=0.3)
