@@ -14,7 +14,8 @@ from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import AppProfile, Caller, ClientGone, Clock
-from opendify.runs import OpenRun, ReplyStream, Run
+from opendify.runs.reply_stream import ReplyStream
+from opendify.runs.run import OpenRun, Run
 from opendify.settings import DifyApp, Settings
 from opendify.stores.base import ConversationStore
 from opendify.stores.forgiving import ForgivingStore

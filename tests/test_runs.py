@@ -19,7 +19,8 @@ from opendify.errors import (
     GatewayError,
     InternalError,
 )
-from opendify.runs import OpenRun, ReplyStream, Run
+from opendify.runs.reply_stream import ReplyStream
+from opendify.runs.run import OpenRun, Run
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters

@@ -17,7 +17,7 @@ from opendify.errors import (
     RouteNotFound,
 )
 from opendify.routes.paths import ORIGINAL_PATH
-from opendify.runs import ReplyStream
+from opendify.runs.reply_stream import ReplyStream
 from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json

@@ -1,24 +1,19 @@
 """One run of an app: its turn, Dify's events and their translation, opened and closed together."""
 
-import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from opendify.dify.events import EventStream
-from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError, InternalError
+from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError
 from opendify.records import ClientGone, Clock
 from opendify.translate.reply_pipeline import ReplyPipeline
-from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted
+from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.turns import HeldTurn
 from opendify.wire.dify import StreamEvent
-from opendify.wire.sse import KEEP_ALIVE
 
 # A slot is to be free within half a second of its client's leaving.
 _WATCH_SECONDS = 0.2
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +59,12 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """True once the answer is whole; nothing follows."""
+        """See `ReplySource.ended`."""
         return self._open.pipeline.ended
 
     @property
     def memory_was_lost(self) -> bool:
-        """Whether the client counts on a memory that is gone."""
+        """See `ReplySource.memory_was_lost`."""
         return self._held.memory_was_lost
 
     def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
@@ -95,16 +90,12 @@ class Run:
             raise
 
     def replies(self) -> Iterator[ReplyEvent]:
-        """All of it, for answers that are not streamed."""
+        """See `ReplySource.replies`."""
         while not self.ended:
             yield from self.read(_WATCH_SECONDS)
 
     def settle(self, answer: str | None) -> None:
-        """The answer ended, and the client is given exactly `answer`; None where it was given another.
-
-        To be called before the client learns of the end, so that its next turn finds
-        the conversation where this one left it.
-        """
+        """See `ReplySource.settle`."""
         if not self._open.pipeline.upstream_ended:
             return  # A `stop` sequence ended it; at Dify it goes on until `close`.
         self._was_settled = True
@@ -114,7 +105,7 @@ class Run:
             self._held.finish(answer)
 
     def close(self) -> None:
-        """Let go of the run; one that still goes on is stopped at Dify."""
+        """See `ReplySource.close`."""
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
         self._open.events.close(whole=is_over_at_dify, on_over=self._abandon_unless_settled)
 
@@ -169,87 +160,3 @@ class Run:
             self._watched_at = now
             if self._client_gone():
                 raise ClientLeft("The client closed the connection before the answer was whole")
-
-
-class ReplyStream:
-    """One streamed answer as bytes, and what its response headers can tell.
-
-    The first piece is held back until Dify's first real event, so that an early
-    failure is still an HTTP status, but not longer than `commit_seconds`.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        writer: ReplyWriter,
-        *,
-        commit_seconds: float,
-        keepalive_seconds: float,
-        clock: Clock,
-    ) -> None:
-        self.started: ReplyStarted | None = None
-        self.failure: GatewayError | None = None
-        self._run = run
-        self._writer = writer
-        self._keepalive_seconds = keepalive_seconds
-        self._clock = clock
-        self._commit_at = clock() + commit_seconds
-        self._written_at: float | None = None
-
-    @property
-    def memory_was_lost(self) -> bool:
-        """See `Run.memory_was_lost`."""
-        return self._run.memory_was_lost
-
-    def frames(self) -> Generator[bytes, None, None]:
-        """One piece a read from Dify, or a comment when there was none for a while.
-
-        Raises:
-            GatewayError: Only from the first `next`: nothing was written yet.
-        """
-        try:
-            while not self._run.ended:
-                piece = self._next_piece()
-                if piece:
-                    self._written_at = self._clock()
-                    yield piece
-        except _BrokenOff as broken:
-            yield broken.piece
-        finally:
-            self._run.close()
-
-    def _next_piece(self) -> bytes:
-        pieces = []
-        try:
-            for event in self._run.read(self._seconds_to_wait()):
-                if isinstance(event, ReplyStarted):
-                    self.started = event
-                if isinstance(event, ReplyEnded):
-                    self._run.settle(self._writer.text)
-                pieces.append(self._writer.feed(event))
-        except GatewayError as error:
-            raise self._broken_off(pieces, error) from error
-        except Exception as error:
-            logger.exception("a stream failed by a fault of ours")
-            raise self._broken_off(pieces, InternalError("An internal error ended the answer")) from error
-        return b"".join(pieces) or self._sign_of_life()
-
-    def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
-        self.failure = error
-        if self._written_at is None and not self._writer.has_text:
-            return error
-        return _BrokenOff(b"".join(pieces) + self._writer.fail(error))
-
-    def _seconds_to_wait(self) -> float:
-        due = self._commit_at if self._written_at is None else self._written_at + self._keepalive_seconds
-        return max(0.0, due - self._clock())
-
-    def _sign_of_life(self) -> bytes:
-        if self._seconds_to_wait() > 0:
-            return b""
-        return self._writer.open() if self._written_at is None else KEEP_ALIVE
-
-
-class _BrokenOff(Exception):
-    def __init__(self, piece: bytes) -> None:
-        self.piece = piece

@@ -1,0 +1,1 @@
+"""What answers one turn, and the stream of bytes that its client gets."""

@@ -1,0 +1,97 @@
+"""One streamed answer as bytes: the held status, keep-alives, and an honest end."""
+
+import logging
+from collections.abc import Generator
+
+from opendify.errors import GatewayError, InternalError
+from opendify.records import Clock
+from opendify.runs.source import ReplySource
+from opendify.translate.reply_writer import ReplyWriter
+from opendify.translate.turn import ReplyEnded, ReplyStarted
+from opendify.wire.sse import KEEP_ALIVE
+
+logger = logging.getLogger(__name__)
+
+
+class ReplyStream:
+    """One streamed answer as bytes, and what its response headers can tell.
+
+    The first piece is held back until Dify's first real event, so that an early
+    failure is still an HTTP status, but not longer than `commit_seconds`.
+    """
+
+    def __init__(
+        self,
+        run: ReplySource,
+        writer: ReplyWriter,
+        *,
+        commit_seconds: float,
+        keepalive_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self.started: ReplyStarted | None = None
+        self.failure: GatewayError | None = None
+        self._run = run
+        self._writer = writer
+        self._keepalive_seconds = keepalive_seconds
+        self._clock = clock
+        self._commit_at = clock() + commit_seconds
+        self._written_at: float | None = None
+
+    @property
+    def memory_was_lost(self) -> bool:
+        """See `ReplySource.memory_was_lost`."""
+        return self._run.memory_was_lost
+
+    def frames(self) -> Generator[bytes, None, None]:
+        """One piece a read from Dify, or a comment when there was none for a while.
+
+        Raises:
+            GatewayError: Only from the first `next`: nothing was written yet.
+        """
+        try:
+            while not self._run.ended:
+                piece = self._next_piece()
+                if piece:
+                    self._written_at = self._clock()
+                    yield piece
+        except _BrokenOff as broken:
+            yield broken.piece
+        finally:
+            self._run.close()
+
+    def _next_piece(self) -> bytes:
+        pieces = []
+        try:
+            for event in self._run.read(self._seconds_to_wait()):
+                if isinstance(event, ReplyStarted):
+                    self.started = event
+                if isinstance(event, ReplyEnded):
+                    self._run.settle(self._writer.text)
+                pieces.append(self._writer.feed(event))
+        except GatewayError as error:
+            raise self._broken_off(pieces, error) from error
+        except Exception as error:
+            logger.exception("a stream failed by a fault of ours")
+            raise self._broken_off(pieces, InternalError("An internal error ended the answer")) from error
+        return b"".join(pieces) or self._sign_of_life()
+
+    def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
+        self.failure = error
+        if self._written_at is None and not self._writer.has_text:
+            return error
+        return _BrokenOff(b"".join(pieces) + self._writer.fail(error))
+
+    def _seconds_to_wait(self) -> float:
+        due = self._commit_at if self._written_at is None else self._written_at + self._keepalive_seconds
+        return max(0.0, due - self._clock())
+
+    def _sign_of_life(self) -> bytes:
+        if self._seconds_to_wait() > 0:
+            return b""
+        return self._writer.open() if self._written_at is None else KEEP_ALIVE
+
+
+class _BrokenOff(Exception):
+    def __init__(self, piece: bytes) -> None:
+        self.piece = piece
