@@ -1,88 +1,28 @@
 """The real server before a simulated Dify and a real store: each a process of its own."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import httpx
-import psutil
-
 from opendify.simulator import DEMO_MODELS
 from opendify.stores import ConversationStore, open_store
-from tests.fakes.waiting import wait_until
+from tests.fakes.programs import GUNICORN, Program, environment_of
 from tests.memory.chats import Chatter, SimulatedDify
 from tests.stores.servers import Server, free_port, postgres_server, redis_server
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
 STORES: Final = ("sqlite", "redis", "postgresql")
 WORKERS: Final = 4
 # Dify orders memory by whole seconds; both sides of a test take this much for one.
 SHORT_RESOLUTION: Final = 0.02
 OTHER_MODEL: Final = "other-chat"
 CHATFLOW: Final = "demo-chatflow"
-_START_SECONDS: Final = 40.0
-_STOP_SECONDS: Final = 10.0
 APP_KEYS: Final = {**DEMO_MODELS, OTHER_MODEL: "app-demo-chat-plain"}
-
-
-class Program:
-    """A server process that can be killed and started again on its port."""
-
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
-        """It listens once `url` answers; what it writes is added to `log`."""
-        self._command, self._environment, self._url, self._log = command, environment, url, log
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, cwd=PROJECT, env=self._environment, stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log,
-            )  # fmt: skip
-        assert wait_until(self._answers, _START_SECONDS), self._log.read_text()[-3_000:]
-
-    def workers(self) -> list[psutil.Process]:
-        """Its children, oldest first."""
-        assert self._process
-        children = psutil.Process(self._process.pid).children()
-        return sorted(children, key=lambda child: child.create_time())
-
-    def kill(self) -> None:
-        """As a power cut would, its children too."""
-        if self._process is None:
-            return
-        family = [psutil.Process(self._process.pid)] if self._process.poll() is None else []
-        family += [child for parent in family for child in parent.children(recursive=True)]
-        for process in family:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._process.wait(_STOP_SECONDS)
-        psutil.wait_procs(family, _STOP_SECONDS)
-        self._process = None
-
-    def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_STOP_SECONDS)
-        self.kill()
-
-    def _answers(self) -> bool:
-        assert self._process
-        assert self._process.poll() is None, self._log.read_text()[-3_000:]
-        with suppress(httpx.HTTPError):
-            return httpx.get(self._url).status_code < 500
-        return False
 
 
 @dataclass(frozen=True)
@@ -179,7 +119,7 @@ def _dify(folder: Path, resolution: float, version: str) -> tuple[Program, str]:
     command = [sys.executable, "-c", "from opendify.cli import main; main()", "simulate", "--port", str(port)]
     command += [*delays, "--message-time-resolution", str(resolution), "--version", version]
     origin = f"http://127.0.0.1:{port}"
-    return Program(command, _environment({}), f"{origin}/_simulator/counts", folder / "dify.log"), origin
+    return Program(command, environment_of({}), f"{origin}/_simulator/counts", folder / "dify.log"), origin
 
 
 def _server(folder: Path, dify_origin: str, told: Mapping[str, str]) -> tuple[Program, str]:
@@ -195,12 +135,6 @@ def _server(folder: Path, dify_origin: str, told: Mapping[str, str]) -> tuple[Pr
         "GUNICORN_WORKERS": str(WORKERS),
         **told,
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app"]
     origin = f"http://127.0.0.1:{port}"
-    program = Program(command, _environment(environment), f"{origin}/health/live", folder / "server.log")
+    program = Program(GUNICORN, environment_of(environment), f"{origin}/health/live", folder / "server.log")
     return program, origin
-
-
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """Nothing that configures OpenDify but `ours`."""
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **ours}
