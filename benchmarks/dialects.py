@@ -36,13 +36,17 @@ class Dialect:
 
     def build_request(self, host: str, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
         """A request's bytes; the directive follows `prompt_bytes` of ordinary text."""
-        prompt = (_SENTENCE * (prompt_bytes // len(_SENTENCE) + 1))[:prompt_bytes]
-        body = json.dumps(self.build_body(f"{prompt}{directive}", whole)).encode()
+        body = self.build_content(directive, whole=whole, prompt_bytes=prompt_bytes)
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.key}\r\n"
             f"Content-Type: application/json\r\nAccept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+    def build_content(self, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
+        """The body of that request."""
+        prompt = (_SENTENCE * (prompt_bytes // len(_SENTENCE) + 1))[:prompt_bytes]
+        return json.dumps(self.build_body(f"{prompt}{directive}", whole)).encode()
 
 
 class _Delta(msgspec.Struct):
