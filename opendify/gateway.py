@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from opendify.conversations.identity import ClientContext, dify_user
 from opendify.conversations.replay import Templates
@@ -13,7 +13,7 @@ from opendify.dify.client import DifyClient
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
-from opendify.records import AppProfile, Caller, ClientGone, Clock
+from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.run import OpenRun, Run
 from opendify.settings import DifyApp, Settings
@@ -53,11 +53,11 @@ class CollectedReply:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """For whom a run is: the holder of a key, the user that the request names, and whether they wait."""
+    """For whom a run is: the holder of a key, the user that the request names, and who waits for it."""
 
     caller: Caller
     context: ClientContext
-    is_gone: ClientGone = field(default=lambda: False)
+    client: Client = NOBODY
 
 
 class Gateway:
@@ -202,12 +202,14 @@ class Gateway:
             pipeline = ReplyPipeline(
                 reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
             )
-            return OpenRun(self._client.open_run(app, dify_request), pipeline)
+            return OpenRun(
+                self._client.open_run(app, dify_request, client_socket=person.client.socket), pipeline
+            )
 
         return Run(
             open_run,
             held,
-            client_gone=person.is_gone,
+            client=person.client,
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
         )
@@ -255,7 +257,7 @@ class Gateway:
 
 def _refuse_the_gone(person: Person) -> None:
     """Begin nothing that has to be paid for when nobody waits for it any more."""
-    if person.is_gone():
+    if person.client.is_gone():
         raise ClientLeft("The client closed the connection before the run began")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from opendify.settings import AppMode
 
@@ -18,8 +18,24 @@ class Headers(Protocol):
         ...
 
 
-ClientGone = Callable[[], bool]
-"""Whether the client has closed its connection."""
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The connection on which an answer is waited for.
+
+    `is_gone` tells whether it was closed; `socket` is the number of a file that `poll`
+    can watch for that, or -1 where the server shows none.
+    """
+
+    is_gone: Callable[[], bool] = _never
+    socket: int = -1
+
+
+NOBODY: Final = Client()
+"""A client that never leaves."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,14 @@ from opendify.configuration.replay_templates import read_replay_templates
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
 
 __all__ = [
+    "DIFY_TRANSPORTS",
     "PROJECT_FOLDER",
     "SETTINGS",
     "ApiKey",
     "AppMode",
     "AuthMode",
     "DifyApp",
+    "DifyTransport",
     "Environment",
     "IntoInput",
     "LogLevel",
@@ -61,11 +63,13 @@ __all__ = [
 
 Environment = Literal["production", "development"]
 AuthMode = Literal["keys", "open"]
+DifyTransport = Literal["sockets", "httpx"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 WorkerClass = Literal["sync", "gthread", "gevent"]
 
 ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)
 AUTH_MODES: Final[tuple[AuthMode, ...]] = get_args(AuthMode)
+DIFY_TRANSPORTS: Final[tuple[DifyTransport, ...]] = get_args(DifyTransport)
 LOG_LEVELS: Final[tuple[LogLevel, ...]] = get_args(LogLevel)
 WORKER_CLASSES: Final[tuple[WorkerClass, ...]] = get_args(WorkerClass)
 
@@ -115,6 +119,13 @@ class Settings(_CommonSettings):
     )
     admin_api_key: str | None = setting_without_default(
         "ADMIN_API_KEY", read.token, None, "The key that opens the admin routes.", is_secret=True
+    )
+    dify_transport: DifyTransport = setting(
+        "DIFY_TRANSPORT",
+        read.one_of(DIFY_TRANSPORTS),
+        "sockets",
+        "How runs travel to Dify: `sockets`, the fast way, or `httpx`, its own transport. Through a proxy of "
+        "the environment it is always `httpx`.",
     )
     dify_connect_timeout_seconds: float = setting(
         "DIFY_CONNECT_TIMEOUT", read.seconds(0.1, 300), "5", "Seconds that connecting to Dify may take."

@@ -52,6 +52,7 @@ BANNED: tuple[tuple[str, set[str]], ...] = (
     ("werkzeug", FLASK_ROOMS),
     ("httpx", {"dify"}),
     ("httpcore", {"dify"}),
+    ("httptools", {"dify"}),
     ("requests", set()),
     ("redis", {"stores"}),
     ("psycopg", {"stores"}),

@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 
-import httpx
 import pytest
 
 from opendify.dify.events import EventStream, RunLimits
-from opendify.dify.pump import Head
+from opendify.dify.exchange import Head
 from opendify.errors import (
     ClientLeft,
     ConversationNotFound,
@@ -19,6 +18,7 @@ from opendify.errors import (
     GatewayError,
     InternalError,
 )
+from opendify.records import Client
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.run import OpenRun, Run
 from opendify.translate.dify_reply import reply_reader
@@ -30,7 +30,7 @@ from tests.fakes.clocks import FakeClock
 from tests.fakes.frames import END, PING, WHOLE, event, message, read_frames, text_of
 from tests.fakes.held_turn import FakeHeldTurn
 from tests.fakes.openai_errors import assert_error_object
-from tests.fakes.scheduled_pump import STREAM_HEAD, Arrival, ScheduledPump
+from tests.fakes.scheduled_exchange import STREAM_HEAD, Arrival, ScheduledExchange
 from tests.fakes.waiting import NewThreads, wait_until
 
 LIMITS = RunLimits(first_event_seconds=300, idle_seconds=90, total_seconds=1800)
@@ -62,7 +62,7 @@ class Stand:
     ) -> None:
         self.clock = FakeClock(now=0.0)
         self.stopped: list[str] = []
-        self.pump = ScheduledPump(self.clock, arrivals)
+        self.pump = ScheduledExchange(self.clock, arrivals)
         events = EventStream(self.pump, LIMITS, self.clock, self.stopped.append)
         filters = [*reply_filters("separate", stop), *more_filters]
         self.app_errors = 0
@@ -71,7 +71,7 @@ class Stand:
         self.run = Run(
             lambda: OpenRun(events, pipeline),
             self.held,
-            client_gone=lambda: self.clock() >= client_leaves_at,
+            client=Client(lambda: self.clock() >= client_leaves_at),
             clock=self.clock,
             on_app_error=self._note_app_error,
         )
@@ -159,7 +159,7 @@ def test_a_commit_time_of_zero_sends_the_role_at_once() -> None:
     [
         ([(1, STREAM_HEAD), (1, ERROR), (1, None)], DifyRunFailed),
         ([(1, STREAM_HEAD), (1, None)], DifyError),
-        ([(1, httpx.ReadError("reset"))], DifyError),
+        ([(1, DifyError("reset"))], DifyError),
         ([(1, STREAM_HEAD), (1, b"data: nonsense\n\n")], DifyError),
         # The first real event and the failure in one read: nothing was written yet.
         ([(1, STREAM_HEAD), (1, event("message", answer="") + ERROR), (1, None)], DifyRunFailed),
@@ -174,7 +174,7 @@ def test_an_early_failure_is_raised_so_that_it_becomes_a_status(
         next(stand.frames)
 
 
-@pytest.mark.parametrize("breaks", [ERROR, httpx.ReadError("reset"), None, b"data: nonsense\n\n"])
+@pytest.mark.parametrize("breaks", [ERROR, DifyError("reset"), None, b"data: nonsense\n\n"])
 def test_a_failure_after_the_first_byte_is_one_error_frame_without_done(breaks: Arrival) -> None:
     stand = Stand((1, STREAM_HEAD), (1, message("Hel")), (2, breaks))
 
@@ -192,7 +192,7 @@ def test_a_failure_after_the_first_byte_is_one_error_frame_without_done(breaks: 
 
 
 def test_a_failure_after_the_commit_alone_is_an_error_frame_too() -> None:
-    stand = Stand((30, httpx.ReadError("reset")))
+    stand = Stand((30, DifyError("reset")))
 
     frames = read_frames(stand.frames)
 
@@ -410,7 +410,7 @@ def test_a_whole_answer_s_turn_is_settled_before_its_last_piece_leaves() -> None
     assert stand.held.story == ["started", "finished: Hello"], "once"
 
 
-@pytest.mark.parametrize("breaks", [ERROR, httpx.ReadError("reset"), None])
+@pytest.mark.parametrize("breaks", [ERROR, DifyError("reset"), None])
 def test_a_broken_turn_is_abandoned_once(breaks: Arrival) -> None:
     stand = Stand((1, STREAM_HEAD), (1, message("Hel")), (2, breaks))
 

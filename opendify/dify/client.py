@@ -1,18 +1,24 @@
 """Dify's Service API, one method a call: typed events out, our errors out."""
 
 import logging
-import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from opendify import __version__
+from opendify.dify.carriers import (
+    HttpxCarrier,
+    RunCarrier,
+    RunPost,
+    SocketCarrier,
+    app_headers,
+    proxy_stands_before,
+    trusted_by,
+)
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
-from opendify.dify.pump import ResponsePump
 from opendify.errors import DifyError, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
@@ -25,8 +31,6 @@ from opendify.wire.sse import encode_json
 _KEEPALIVE_SECONDS = 1.5
 _CALL_SECONDS = 10.0
 _UPLOAD_SECONDS = 120.0
-# The event stream keeps the exact time; this only frees a reader that nobody waits for.
-_READ_GRACE_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,34 +55,30 @@ class DifyClient:
         self._clock = clock
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
+        self._carriers: dict[DifyApp, RunCarrier] = {}
+        self._sockets = SocketCarrier(
+            idle_seconds=_KEEPALIVE_SECONDS, connect_seconds=settings.dify_connect_timeout_seconds
+        )
 
-    def open_run(self, app: DifyApp, request: DifyRequest) -> EventStream:
-        """Start a run; the stream must be closed. Nothing is waited for yet."""
+    def open_run(self, app: DifyApp, request: DifyRequest, *, client_socket: int = -1) -> EventStream:
+        """Start a run; the stream must be closed. Nothing is waited for yet.
+
+        Reading wakes up early when the client behind `client_socket`, a file number, may have left.
+        """
         settings = self._settings
         limits = RunLimits(
             first_event_seconds=app.timeout_seconds or settings.dify_first_event_timeout_seconds,
             idle_seconds=app.timeout_seconds or settings.dify_idle_timeout_seconds,
             total_seconds=settings.dify_total_timeout_seconds,
         )
-        client = self._client(app)
-        timeout = httpx.Timeout(
-            settings.dify_connect_timeout_seconds, read=limits.first_event_seconds + _READ_GRACE_SECONDS
-        )
-        http_request = client.build_request(
-            "POST",
-            app.api_base + request.path,
-            content=encode_json(request.body),
-            headers={**_headers(app), "Content-Type": "application/json", "Accept-Encoding": "identity"},
-            timeout=timeout,
-        )
         stop_path, user = request.stop_path, request.body["user"]
 
         def stop(task_id: str) -> None:
             self._stop(app, stop_path.format(task_id=task_id), user)
 
-        longest_silence = max(limits.first_event_seconds, limits.idle_seconds) + _READ_GRACE_SECONDS
-        pump = ResponsePump(client, http_request, body_read_seconds=longest_silence)
-        return EventStream(pump, limits, self._clock, stop)
+        post = RunPost(app, request.path, encode_json(request.body), limits, client_socket)
+        exchange = self._carrier_for(app).open(post)
+        return EventStream(exchange, limits, self._clock, stop)
 
     def call(
         self, app: DifyApp, method: str, path: str, body: object = None
@@ -95,7 +95,7 @@ class DifyClient:
         """A short call whose status the caller wants to see."""
         content = None if body is None else encode_json(body)
         timeout = httpx.Timeout(_CALL_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
-        headers = {**_headers(app), "Content-Type": "application/json"} if content else _headers(app)
+        headers = {**app_headers(app), "Content-Type": "application/json"} if content else app_headers(app)
         with dify_errors_mapped():
             return self._client(app).request(
                 method, app.api_base + path, content=content, headers=headers, timeout=timeout
@@ -114,7 +114,7 @@ class DifyClient:
                 f"{app.api_base}/files/upload",
                 files={"file": part},
                 data={"user": user},
-                headers=_headers(app),
+                headers=app_headers(app),
                 timeout=timeout,
             )
         upload = _read_json(response)
@@ -129,6 +129,7 @@ class DifyClient:
             for client in self._clients.values():
                 client.close()
             self._clients.clear()
+            self._sockets.close()
 
     def _stop(self, app: DifyApp, path: str, user: object) -> None:
         try:
@@ -137,6 +138,18 @@ class DifyClient:
                 raise error_from_response(response.status_code, response.content)
         except GatewayError:
             logger.warning("a run could not be stopped", extra={"model": app.name}, exc_info=True)
+
+    def _carrier_for(self, app: DifyApp) -> RunCarrier:
+        carrier = self._carriers.get(app)
+        if carrier is None:
+            carrier = self._carriers.setdefault(app, self._choose_carrier(app))
+        return carrier
+
+    def _choose_carrier(self, app: DifyApp) -> RunCarrier:
+        uses_sockets = self._transport is None and self._settings.dify_transport == "sockets"
+        if uses_sockets and not proxy_stands_before(app.api_base):
+            return self._sockets
+        return HttpxCarrier(self._client(app), self._settings.dify_connect_timeout_seconds)
 
     def _client(self, app: DifyApp) -> httpx.Client:
         key = str(app.ca_file or "")
@@ -149,12 +162,11 @@ class DifyClient:
     def _make_client(self, app: DifyApp) -> httpx.Client:
         if self._transport:
             return httpx.Client(transport=self._transport(), cookies=_no_cookies())
-        context = ssl.create_default_context(cafile=str(app.ca_file)) if app.ca_file else True
         # As many connections as there are streams; proxies and certificates follow the environment.
         limits = httpx.Limits(
             max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS
         )
-        return httpx.Client(verify=context, limits=limits, cookies=_no_cookies())
+        return httpx.Client(verify=trusted_by(app), limits=limits, cookies=_no_cookies())
 
 
 def _no_cookies() -> CookieJar:
@@ -170,11 +182,3 @@ def _read_json(response: httpx.Response) -> object:
     except (ValueError, RecursionError) as error:
         raise DifyError("Dify answered with something that is not JSON") from error
     return shape
-
-
-def _headers(app: DifyApp) -> Mapping[str, str]:
-    return {
-        **app.headers,
-        "Authorization": f"Bearer {app.api_key}",
-        "User-Agent": f"OpenDify/{__version__}",
-    }

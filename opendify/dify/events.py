@@ -5,9 +5,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from opendify.dify.failures import dify_errors_mapped
-from opendify.dify.pump import Head, ResponsePump
-from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, InternalError, RateLimited
+from opendify.dify.exchange import Arrival, Exchange, Head
+from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
@@ -43,10 +42,10 @@ class EventStream:
     """The events of one run; whoever opened it closes it."""
 
     def __init__(
-        self, pump: ResponsePump, limits: RunLimits, clock: Clock, stop: Callable[[str], None]
+        self, exchange: Exchange, limits: RunLimits, clock: Clock, stop: Callable[[str], None]
     ) -> None:
         """`stop` tells Dify to end a task; it may take its time and raises nothing."""
-        self._pump = pump
+        self._exchange = exchange
         self._limits = limits
         self._clock = clock
         self._stop = stop
@@ -95,6 +94,7 @@ class EventStream:
         if self._was_closed:
             return
         self._was_closed = True
+        self._exchange.forget_client()
         if whole:
             # By now the end has usually come too, and the connection is free for the next run.
             self._receive(0)
@@ -110,14 +110,9 @@ class EventStream:
 
     def _receive(self, timeout_seconds: float) -> list[StreamEvent]:
         try:
-            with dify_errors_mapped():
-                items = self._pump.take(timeout_seconds)
+            items = self._exchange.take(timeout_seconds)
         except GatewayError as error:
             self._failure, self._connection_broke = error, True
-            return []
-        except Exception as error:  # noqa: BLE001 - Whatever ended the pump ended the connection too.
-            self._failure, self._connection_broke = InternalError("The connection to Dify failed"), True
-            self._failure.__cause__ = error
             return []
         self._was_silent = not items
         if items:
@@ -126,7 +121,7 @@ class EventStream:
         self._had_event = self._had_event or bool(events)
         return events
 
-    def _take(self, item: Head | bytes | None) -> list[StreamEvent]:
+    def _take(self, item: Arrival) -> list[StreamEvent]:
         if isinstance(item, Head):
             self._head, self._head_at = item, self._clock()
         elif item is None:
@@ -210,7 +205,7 @@ class EventStream:
             self._hear_out(whole)
         finally:
             if not self._at_end:
-                self._pump.abort()
+                self._exchange.abort()
             on_over()
 
     def _hear_out(self, whole: bool) -> None:

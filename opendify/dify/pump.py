@@ -1,4 +1,4 @@
-"""One upstream answer, read by a thread of its own.
+"""One upstream answer over httpx's own transport, read by a thread of its own.
 
 httpx reads block, and giving up on one closes its connection. A proxy must also
 wake up while Dify is silent: to keep its client's line open and to watch the
@@ -14,27 +14,23 @@ from dataclasses import dataclass
 
 import httpx
 
+from opendify.dify.exchange import Arrival, Head
+from opendify.dify.failures import dify_errors_mapped
+from opendify.errors import GatewayError, InternalError
+
 # Back pressure: a client that does not read stops the pump, and so Dify, after this many reads.
 _MOST_CHUNKS_HELD = 64
 _LONGEST_PUT_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """Status and headers, which real Dify sends only with its first event."""
-
-    status: int
-    content_type: str
-    retry_after: str | None
+# A queue cannot be waited for together with the client's connection.
+_LONGEST_TAKE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    error: Exception
+    error: GatewayError
 
 
-_Item = Head | bytes | _Broken | None
-"""None is the clean end of the body."""
+_Item = Arrival | _Broken
 
 
 class ResponsePump:
@@ -50,15 +46,11 @@ class ResponsePump:
         self._response: httpx.Response | None = None
         threading.Thread(target=self._run, name="dify-pump", daemon=True).start()
 
-    def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
-        """What arrived: all of it that waits already, else the next piece; empty after silence.
-
-        Raises:
-            httpx.HTTPError: What the connection said, after everything that came before it.
-        """
-        items: list[Head | bytes | None] = []
+    def take(self, timeout_seconds: float) -> list[Arrival]:
+        """See `Exchange.take`."""
+        items: list[Arrival] = []
         try:
-            item = self._items.get(timeout=max(0.0, timeout_seconds))
+            item = self._items.get(timeout=min(max(0.0, timeout_seconds), _LONGEST_TAKE_SECONDS))
             while True:
                 if isinstance(item, _Broken):
                     return self._broken(items, item)
@@ -67,8 +59,11 @@ class ResponsePump:
         except queue.Empty:
             return items
 
+    def forget_client(self) -> None:
+        """See `Exchange.forget_client`; it never looks at the client."""
+
     def abort(self) -> None:
-        """Break the connection off, even while a read is blocked in it."""
+        """See `Exchange.abort`; it breaks off even a read that is blocked."""
         self._discard.set()
         if self._response is not None:
             stream = self._response.extensions.get("network_stream")
@@ -77,7 +72,7 @@ class ResponsePump:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def _broken(self, before: list[Head | bytes | None], broken: _Broken) -> list[Head | bytes | None]:
+    def _broken(self, before: list[Arrival], broken: _Broken) -> list[Arrival]:
         if not before:
             raise broken.error
         self._items.put(broken)
@@ -85,12 +80,17 @@ class ResponsePump:
 
     def _run(self) -> None:
         try:
-            for item in self._receive():
-                self._put(item)
-        except Exception as error:  # noqa: BLE001 - Handed to the thread that serves the client.
+            with dify_errors_mapped():
+                for item in self._receive():
+                    self._put(item)
+        except GatewayError as error:
             self._put(_Broken(error))
+        except Exception as error:  # noqa: BLE001 - Handed to the thread that serves the client.
+            failure = InternalError("The connection to Dify failed")
+            failure.__cause__ = error
+            self._put(_Broken(failure))
 
-    def _receive(self) -> Iterator[_Item]:
+    def _receive(self) -> Iterator[Arrival]:
         response = self._client.send(self._request, stream=True)
         self._response = response
         # httpcore looks this up when it begins to read the body.

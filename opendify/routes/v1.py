@@ -16,7 +16,7 @@ from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Caller
 from opendify.routes.answers import dify_headers, event_stream, json_response, parse
 from opendify.routes.paths import DEPLOYMENT
-from opendify.serving.client_watch import client_watch
+from opendify.serving.client_watch import client_of
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 
@@ -33,7 +33,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules) -> flask
     def person(caller: Caller, body: SamplingParameters, safety_identifier: object = None) -> Person:
         request = flask.request
         context = read_client_context(request.headers, _identity(body, safety_identifier), rules)
-        return Person(caller, context, client_watch(request.environ))
+        return Person(caller, context, client_of(request.environ))
 
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:

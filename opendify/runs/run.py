@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opendify.dify.events import EventStream
 from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError
-from opendify.records import ClientGone, Clock
+from opendify.records import NOBODY, Client, Clock
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.turns import HeldTurn
@@ -14,6 +14,8 @@ from opendify.wire.dify import StreamEvent
 
 # A slot is to be free within half a second of its client's leaving.
 _WATCH_SECONDS = 0.2
+# Whoever waits must look up now and then: the process may have to end.
+_LONGEST_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Run:
         open_run: Callable[[], OpenRun],
         held: HeldTurn,
         *,
-        client_gone: ClientGone = lambda: False,
+        client: Client = NOBODY,
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
     ) -> None:
@@ -42,9 +44,9 @@ class Run:
         """
         self._open_run = open_run
         self._held = held
-        self._client_gone = client_gone
+        self._client = client
         self._clock = clock
-        self._watched_at = clock()
+        self._looked_at = clock()
         self._on_app_error = on_app_error
         self._failed_at_dify = False
         self._was_settled = False
@@ -74,15 +76,18 @@ class Run:
             GatewayError: The run failed; what was said before it was given first.
             ClientLeft: Nobody waits for the answer any more.
         """
-        self._watch()
+        self._look_for_client(now_and_then=True)
         try:
-            events = self._open.events.read(min(timeout_seconds, _WATCH_SECONDS))
+            events = self._open.events.read(min(timeout_seconds, _LONGEST_WAIT_SECONDS))
         except ConversationNotFound:
             self._begin_anew()
             return
         except DifyAppError:
             self._on_app_error()
             raise
+        if not events and events is not None:
+            self._look_for_client()  # Maybe its leaving ended the wait.
+            return
         try:
             yield from self._translate(events)
         except GatewayError:
@@ -92,7 +97,7 @@ class Run:
     def replies(self) -> Iterator[ReplyEvent]:
         """See `ReplySource.replies`."""
         while not self.ended:
-            yield from self.read(_WATCH_SECONDS)
+            yield from self.read(_LONGEST_WAIT_SECONDS)
 
     def settle(self, answer: str | None) -> None:
         """See `ReplySource.settle`."""
@@ -154,9 +159,10 @@ class Run:
         self._was_begun_anew, self._began = True, None
         self._open = self._open_run()
 
-    def _watch(self) -> None:
+    def _look_for_client(self, *, now_and_then: bool = False) -> None:
         now = self._clock()
-        if now >= self._watched_at + _WATCH_SECONDS:
-            self._watched_at = now
-            if self._client_gone():
-                raise ClientLeft("The client closed the connection before the answer was whole")
+        if now_and_then and now < self._looked_at + _WATCH_SECONDS:
+            return
+        self._looked_at = now
+        if self._client.is_gone():
+            raise ClientLeft("The client closed the connection before the answer was whole")

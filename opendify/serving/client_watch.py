@@ -2,7 +2,9 @@
 
 import select
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+
+from opendify.records import NOBODY, Client
 
 # A client that closed, or shut its sending side down; SDKs and proxies do neither while they wait.
 _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
@@ -10,12 +12,12 @@ _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 
 
-def client_watch(environ: Mapping[str, object]) -> Callable[[], bool]:
-    """A question to ask while waiting; always answered with no where the server shows no socket."""
+def client_of(environ: Mapping[str, object]) -> Client:
+    """Who waits for the answer; one that never leaves where the server shows no socket."""
     sockets = (environ.get(key) for key in _SOCKET_KEYS)
     connection = next((each for each in sockets if isinstance(each, socket.socket)), None)
     if connection is None:
-        return lambda: False
+        return NOBODY
 
     def is_gone() -> bool:
         try:
@@ -25,4 +27,4 @@ def client_watch(environ: Mapping[str, object]) -> Callable[[], bool]:
         except (OSError, ValueError):
             return True  # Closed on our side.
 
-    return is_gone
+    return Client(is_gone, connection.fileno())

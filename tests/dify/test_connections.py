@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import trustme
 from opendify.dify.client import DifyClient
 from opendify.dify.events import EventStream
 from opendify.errors import DifyUnreachable, GatewayError
-from opendify.settings import DifyApp
+from opendify.settings import DIFY_TRANSPORTS, DifyApp, DifyTransport
 from opendify.translate.dify_request import DifyRequest
 from tests.fakes.frames import END, IDS, PING, WHOLE, event, message
 from tests.fakes.live_dify import LiveDify, Wire, live_dify, whole
@@ -27,9 +28,10 @@ _IDLE_SECONDS = 0.1
 REQUEST = DifyRequest("/chat-messages", "/chat-messages/{task_id}/stop", {"query": "Hi", "user": "user-1"})
 
 
-@pytest.fixture
-def live() -> Iterator[LiveDify]:
+@pytest.fixture(params=DIFY_TRANSPORTS)
+def live(request: pytest.FixtureRequest) -> Iterator[LiveDify]:
     with live_dify() as dify:
+        dify.reached_by = request.param
         yield dify
 
 
@@ -37,7 +39,10 @@ def live() -> Iterator[LiveDify]:
 def client_of(dify: LiveDify, first_event_seconds: float = 5.0) -> Iterator[tuple[DifyClient, DifyApp]]:
     before = set(run_threads())
     settings = make_settings({"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}})
-    client = DifyClient(dataclasses.replace(settings, dify_first_event_timeout_seconds=first_event_seconds))
+    settings = dataclasses.replace(
+        settings, dify_first_event_timeout_seconds=first_event_seconds, dify_transport=dify.reached_by
+    )
+    client = DifyClient(settings)
     with closing(client):
         yield client, settings.models[0]
         assert wait_until(lambda: before.issuperset(run_threads())), "a connection is still in use"
@@ -313,21 +318,23 @@ def test_a_proxy_that_is_down_is_no_reason_to_call_dify_broken(monkeypatch: pyte
 
 
 @contextmanager
-def tls_dify(ca_file: Path) -> Iterator[LiveDify]:
+def tls_dify(ca_file: Path, reached_by: DifyTransport) -> Iterator[LiveDify]:
     """Its certificate is from an authority that only `ca_file`, written here, knows."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(ca_file)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(context)
     with live_dify(context) as dify:
+        dify.reached_by = reached_by
         yield dify
 
 
+@pytest.mark.parametrize("transport", DIFY_TRANSPORTS)
 def test_a_model_s_ca_file_is_trusted_for_that_model_alone(
-    tmp_path: Path, new_run_threads: NewThreads
+    tmp_path: Path, new_run_threads: NewThreads, transport: DifyTransport
 ) -> None:
     ca_file = tmp_path / "ca.pem"
-    with tls_dify(ca_file) as dify:
+    with tls_dify(ca_file, transport) as dify:
         dify.answer = whole
         with client_of(dify) as (client, stranger):
             friend = dataclasses.replace(stranger, ca_file=ca_file)
@@ -339,7 +346,10 @@ def test_a_model_s_ca_file_is_trusted_for_that_model_alone(
     assert about == {"name": "live", "user_input_form": []}
 
 
-def test_a_left_run_over_tls_leaves_nothing(tmp_path: Path, new_run_threads: NewThreads) -> None:
+@pytest.mark.parametrize("transport", DIFY_TRANSPORTS)
+def test_a_left_run_over_tls_leaves_nothing(
+    tmp_path: Path, new_run_threads: NewThreads, transport: DifyTransport
+) -> None:
     ca_file = tmp_path / "ca.pem"
 
     def answer(wire: Wire) -> None:
@@ -349,7 +359,7 @@ def test_a_left_run_over_tls_leaves_nothing(tmp_path: Path, new_run_threads: New
         wire.chunk(END)
         wire.end()
 
-    with tls_dify(ca_file) as dify:
+    with tls_dify(ca_file, transport) as dify:
         dify.answer = answer
         with client_of(dify) as (client, stranger):
             stream = client.open_run(dataclasses.replace(stranger, ca_file=ca_file), REQUEST)
@@ -357,3 +367,74 @@ def test_a_left_run_over_tls_leaves_nothing(tmp_path: Path, new_run_threads: New
             stream.close(whole=False)
             assert wait_until(lambda: dify.stops)
             assert wait_until(lambda: not new_run_threads())
+
+
+def test_a_run_goes_through_a_proxy_of_the_environment(
+    live: LiveDify, monkeypatch: pytest.MonkeyPatch, new_run_threads: NewThreads
+) -> None:
+    with (
+        forward_proxy() as (url, lines),
+        environment(monkeypatch, HTTP_PROXY=url),
+        client_of(live) as (client, app),
+    ):
+        with pytest.raises(GatewayError):
+            _run_to_its_end(client, app)
+        assert wait_until(lambda: not new_run_threads())
+
+    assert lines == [f"POST {live.base_url}/chat-messages HTTP/1.1".encode()]
+    assert live.runs == []
+
+
+def test_a_connection_that_dify_closed_meanwhile_is_not_used(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    def answer(wire: Wire) -> None:
+        whole(wire)
+        wire.is_whole = False  # Closes without having said so.
+
+    live.answer = answer
+    with client_of(live) as (client, app):
+        for _ in range(3):
+            _run_to_its_end(client, app)
+            assert wait_until(lambda: not new_run_threads())
+            threading.Event().wait(_IDLE_SECONDS)
+
+    assert live.connections == 3
+
+
+def test_a_connection_that_idled_too_long_is_not_used(live: LiveDify, new_run_threads: NewThreads) -> None:
+    with client_of(live) as (client, app):
+        _run_to_its_end(client, app)
+        assert wait_until(lambda: not new_run_threads())
+        threading.Event().wait(1.7)
+        _run_to_its_end(client, app)
+        assert wait_until(lambda: not new_run_threads())
+
+    assert live.connections == 2
+
+
+def test_a_large_request_is_sent_whole_to_a_dify_that_reads_slowly(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    query = "x" * (8 << 20)
+    with client_of(live) as (client, app):
+        stream = client.open_run(app, dataclasses.replace(REQUEST, body={**REQUEST.body, "query": query}))
+        while stream.read(2.0) is not None:
+            pass
+        stream.close(whole=True)
+        assert wait_until(lambda: not new_run_threads())
+
+    assert live.runs[0].body["query"] == query
+
+
+def test_a_client_that_leaves_ends_the_wait_at_once(live: LiveDify) -> None:
+    live.reached_by = "sockets"
+    live.answer = lambda wire: wire.hold(3)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, client_of(live, first_event_seconds=0.4) as (client, app):
+        stream = client.open_run(app, REQUEST, client_socket=ours.fileno())
+        theirs.close()
+        began_at = time.monotonic()
+        assert stream.read(5.0) == []
+        assert time.monotonic() - began_at < 0.3
+        stream.close(whole=False)

@@ -10,7 +10,7 @@ import pytest
 from opendify.dify.client import DifyClient
 from opendify.dify.events import EventStream
 from opendify.errors import DifyError, GatewayError
-from opendify.settings import DifyApp, Settings
+from opendify.settings import DIFY_TRANSPORTS, DifyApp, Settings
 from opendify.translate.dify_request import DifyRequest
 from opendify.wire import dify as dify_wire
 from tests.fakes.frames import END, PING, WHOLE, message
@@ -58,13 +58,15 @@ def unfinished(stream: EventStream) -> Iterator[EventStream]:
         stream.close(whole=False)
 
 
-@pytest.fixture
-def stand(new_run_threads: NewThreads) -> Iterator[Stand]:
+@pytest.fixture(params=DIFY_TRANSPORTS)
+def stand(request: pytest.FixtureRequest, new_run_threads: NewThreads) -> Iterator[Stand]:
     with live_dify() as dify:
         settings = make_settings(
             {"bot": {"api_key": "app-secret", "api_base": dify.base_url, "mode": "chat"}}
         )
-        settings = dataclasses.replace(settings, dify_first_event_timeout_seconds=5.0)
+        settings = dataclasses.replace(
+            settings, dify_first_event_timeout_seconds=5.0, dify_transport=request.param
+        )
         client = DifyClient(settings)
         with closing(client):
             yield Stand(dify, settings, client)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from opendify.settings import DifyTransport
 from tests.fakes.frames import WHOLE, Shape
 
 
@@ -85,13 +86,14 @@ def whole(wire: Wire) -> None:
 
 @dataclass
 class LiveDify:
-    """`base_url` ends in `/v1`; `answer` writes the next runs."""
+    """`base_url` ends in `/v1`; `answer` writes the next runs; `reached_by` is how tests shall come."""
 
     base_url: str
     answer: Script = whole
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
     breaks_stops: bool = False
+    reached_by: DifyTransport = "sockets"
     closing: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from opendify.serving.client_watch import client_watch
+from opendify.serving.client_watch import client_of
 from tests.fakes.waiting import wait_until
 
 
@@ -24,7 +24,7 @@ def test_a_client_that_waits_is_there_and_one_that_closed_is_not(
     pair: tuple[socket.socket, socket.socket], key: str
 ) -> None:
     ours, client = pair
-    is_gone = client_watch({key: ours})
+    is_gone = client_of({key: ours}).is_gone
     assert not is_gone()
 
     client.close()
@@ -37,7 +37,7 @@ def test_bytes_of_a_next_request_are_no_leaving(pair: tuple[socket.socket, socke
 
     client.sendall(b"GET / HTTP/1.1\r\n")
 
-    assert not wait_until(client_watch({"gunicorn.socket": ours}), 0.05)
+    assert not wait_until(client_of({"gunicorn.socket": ours}).is_gone, 0.05)
 
 
 def test_a_client_that_left_behind_unread_bytes_is_gone_too(
@@ -48,12 +48,12 @@ def test_a_client_that_left_behind_unread_bytes_is_gone_too(
 
     client.close()
 
-    assert wait_until(client_watch({"gunicorn.socket": ours}))
+    assert wait_until(client_of({"gunicorn.socket": ours}).is_gone)
 
 
 def test_a_socket_that_we_closed_has_no_client(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, _ = pair
-    is_gone = client_watch({"gunicorn.socket": ours})
+    is_gone = client_of({"gunicorn.socket": ours}).is_gone
 
     ours.close()
 
@@ -62,4 +62,4 @@ def test_a_socket_that_we_closed_has_no_client(pair: tuple[socket.socket, socket
 
 @pytest.mark.parametrize("environ", [{}, {"gunicorn.socket": None}, {"werkzeug.socket": "no socket"}])
 def test_a_server_that_shows_no_socket_is_believed_to_have_a_client(environ: dict[str, object]) -> None:
-    assert not client_watch(environ)()
+    assert not client_of(environ).is_gone()

@@ -3,14 +3,14 @@
 from collections import deque
 from collections.abc import Iterable
 
-from opendify.dify.pump import Head, ResponsePump
+from opendify.dify.exchange import Head
 from tests.fakes.clocks import FakeClock
 
 STREAM_HEAD = Head(200, "text/event-stream", None)
 Arrival = Head | bytes | Exception | None
 
 
-class ScheduledPump(ResponsePump):
+class ScheduledExchange:
     """Hands out what `arrivals` hold, each at its time, counted from the start; then silence."""
 
     def __init__(self, clock: FakeClock, arrivals: Iterable[tuple[float, Arrival]] = ()) -> None:
@@ -37,6 +37,9 @@ class ScheduledPump(ResponsePump):
             items.append(item)
             arrivals.popleft()
         return items
+
+    def forget_client(self) -> None:
+        return
 
     def abort(self) -> None:
         self.aborted = True

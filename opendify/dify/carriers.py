@@ -1,0 +1,137 @@
+"""How runs travel to Dify: over our own sockets, or over httpx's transport."""
+
+import ssl
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from opendify import __version__
+from opendify.dify.events import RunLimits
+from opendify.dify.exchange import Exchange
+from opendify.dify.pump import ResponsePump
+from opendify.dify.sockets import ConnectionPool, Origin, SocketExchange
+from opendify.settings import DifyApp
+
+# The event stream keeps the exact time; this only frees a reader that nobody waits for.
+_READ_GRACE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPost:
+    """What is posted: `body`, which is JSON, to `path` below the app's base URL.
+
+    `client_socket` is the file number of the connection on which the answer is waited for, or -1.
+    """
+
+    app: DifyApp
+    path: str
+    body: bytes
+    limits: RunLimits
+    client_socket: int = -1
+
+
+class RunCarrier(Protocol):
+    """Posts runs."""
+
+    def open(self, post: RunPost) -> Exchange:
+        """Post it; nothing is waited for."""
+        ...
+
+
+class HttpxCarrier:
+    """Knows proxies, HTTP's corners, and everything else that httpx knows; a thread reads each run."""
+
+    def __init__(self, client: httpx.Client, connect_seconds: float) -> None:
+        self._client = client
+        self._connect_seconds = connect_seconds
+
+    def open(self, post: RunPost) -> Exchange:
+        """See `RunCarrier.open`; its exchanges wake up five times a second instead of for the client."""
+        request = self._client.build_request(
+            "POST",
+            post.app.api_base + post.path,
+            content=post.body,
+            headers=_run_headers(post.app),
+            timeout=httpx.Timeout(
+                self._connect_seconds, read=post.limits.first_event_seconds + _READ_GRACE_SECONDS
+            ),
+        )
+        longest_silence = max(post.limits.first_event_seconds, post.limits.idle_seconds) + _READ_GRACE_SECONDS
+        return ResponsePump(self._client, request, body_read_seconds=longest_silence)
+
+
+class SocketCarrier:
+    """The fast way, for servers that are reached directly."""
+
+    def __init__(self, *, idle_seconds: float, connect_seconds: float) -> None:
+        self._pool = ConnectionPool(idle_seconds=idle_seconds, connect_seconds=connect_seconds)
+        self._lock = threading.Lock()
+        self._heads: dict[tuple[DifyApp, str], tuple[Origin, bytes]] = {}
+        self._tls: dict[str, ssl.SSLContext] = {}
+
+    def open(self, post: RunPost) -> Exchange:
+        """See `RunCarrier.open`."""
+        origin, head = self._heads.get((post.app, post.path)) or self._render(post)
+        request = b"%sContent-Length: %d\r\n\r\n%s" % (head, len(post.body), post.body)
+        return SocketExchange(self._pool, origin, request, client_socket=post.client_socket)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._pool.close()
+
+    def _render(self, post: RunPost) -> tuple[Origin, bytes]:
+        """Where an app's runs go, and all that never changes of their heads."""
+        url = httpx.URL(post.app.api_base + post.path)
+        is_encrypted = url.scheme == "https"
+        port = url.port or (443 if is_encrypted else 80)
+        origin = Origin(url.raw_host.decode("ascii"), port, self._trust(post.app) if is_encrypted else None)
+        headers = {
+            "Host": url.netloc.decode("ascii"),
+            "Accept": "text/event-stream",
+            **_run_headers(post.app),
+        }
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        head = f"POST {url.raw_path.decode('ascii')} HTTP/1.1\r\n{lines}".encode()
+        return self._heads.setdefault((post.app, post.path), (origin, head))
+
+    def _trust(self, app: DifyApp) -> ssl.SSLContext:
+        """One context for all apps that trust the same, since connections are shared by what they trust."""
+        key = str(app.ca_file or "")
+        with self._lock:
+            if key not in self._tls:
+                context = trusted_by(app)
+                context.set_alpn_protocols(["http/1.1"])
+                self._tls[key] = context
+            return self._tls[key]
+
+
+def trusted_by(app: DifyApp) -> ssl.SSLContext:
+    """Whose certificates count: those of the app's `ca_file`, else what httpx and the environment trust."""
+    if app.ca_file:
+        return ssl.create_default_context(cafile=str(app.ca_file))
+    return httpx.create_ssl_context()
+
+
+def proxy_stands_before(url: str) -> bool:
+    """Whether the environment (`HTTPS_PROXY`, `NO_PROXY`…) wants a proxy between here and `url`."""
+    parsed = httpx.URL(url)
+    proxies = getproxies()
+    wanted = parsed.scheme in proxies or "all" in proxies
+    return wanted and not proxy_bypass(parsed.host)
+
+
+def app_headers(app: DifyApp) -> Mapping[str, str]:
+    """What every call to an app bears."""
+    return {
+        **app.headers,
+        "Authorization": f"Bearer {app.api_key}",
+        "User-Agent": f"OpenDify/{__version__}",
+    }
+
+
+def _run_headers(app: DifyApp) -> Mapping[str, str]:
+    return {**app_headers(app), "Content-Type": "application/json", "Accept-Encoding": "identity"}

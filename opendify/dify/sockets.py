@@ -1,0 +1,295 @@
+"""Requests to Dify over plain sockets, which wake up for Dify and for the client at once.
+
+httpx's own transport takes four times as long for an event, and its reads block, so
+that each stream would need a second thread. Nothing in here blocks but `poll`.
+"""
+
+import contextlib
+import math
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from opendify.dify.exchange import Arrival
+from opendify.dify.http_answer import AnswerParser
+from opendify.errors import DifyError, DifyUnreachable, GatewayError
+
+_READ_BYTES = 1 << 16
+# A client that closed, or shut its sending side down.
+_CLIENT_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
+_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+Steps = Generator[int, None, None]
+"""Work that waits now and then: it yields what `poll` is to wait for on the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where connections lead; `tls` is None for plain HTTP."""
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None = None
+
+
+class Connection:
+    """A socket, and the parser of what comes over it."""
+
+    def __init__(self, origin: Origin, stream: socket.socket) -> None:
+        self.origin = origin
+        self.socket = stream
+        self.answer = AnswerParser()
+        self.idle_since = 0.0
+
+    def is_silent(self) -> bool:
+        """Whether there is neither an end nor bytes that nobody asked for."""
+        poll = select.poll()
+        poll.register(self.socket, select.POLLIN | _CLIENT_LEFT)
+        return not poll.poll(0)
+
+
+class ConnectionPool:
+    """Idle connections, the last used first. One object a process."""
+
+    def __init__(self, *, idle_seconds: float, connect_seconds: float) -> None:
+        """An idle connection is not used again after `idle_seconds`."""
+        self.connect_seconds = connect_seconds
+        self._idle_seconds = idle_seconds
+        self._lock = threading.Lock()
+        self._idle: dict[Origin, list[Connection]] = {}
+
+    def take(self, origin: Origin) -> Connection | None:
+        """An idle connection that still stands, if there is one."""
+        while connection := self._pop(origin):
+            if time.monotonic() < connection.idle_since + self._idle_seconds and connection.is_silent():
+                return connection
+            connection.socket.close()
+        return None
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep it for the next exchange; those that idled too long are closed."""
+        now = connection.idle_since = time.monotonic()
+        with self._lock:
+            idle = self._idle.setdefault(connection.origin, [])
+            while idle and now >= idle[0].idle_since + self._idle_seconds:
+                idle.pop(0).socket.close()
+            idle.append(connection)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            for idle in self._idle.values():
+                for connection in idle:
+                    connection.socket.close()
+            self._idle.clear()
+
+    def _pop(self, origin: Origin) -> Connection | None:
+        with self._lock:
+            idle = self._idle.get(origin)
+            return idle.pop() if idle else None
+
+
+class SocketExchange:
+    """Sends one request and receives its answer; see `Exchange`."""
+
+    def __init__(
+        self, pool: ConnectionPool, origin: Origin, request: bytes, *, client_socket: int = -1
+    ) -> None:
+        """`request` is all of it, head and body; `client_socket` is a file number, or -1.
+
+        What can be done at once is done; nothing is waited for.
+        """
+        self._pool = pool
+        self._poll = select.poll()
+        self._client_socket = client_socket
+        if client_socket >= 0:
+            self._poll.register(client_socket, _CLIENT_LEFT)
+        self._socket: socket.socket | None = None
+        self._connection: Connection | None = None
+        self._failure: GatewayError | None = None
+        self._watched = -1
+        self._connected_until = math.inf
+        self._steps: Steps | None = self._send(origin, memoryview(request))
+        self._go_on()
+
+    def take(self, timeout_seconds: float) -> list[Arrival]:
+        """See `Exchange.take`."""
+        deadline = time.monotonic() + timeout_seconds
+        while self._steps:
+            if not self._wait(min(deadline, self._connected_until)) and not self._connecting_took_too_long():
+                return []
+            self._go_on()
+        if self._failure:
+            raise self._failure
+        return self._receive(self._connection, deadline) if self._connection else []
+
+    def forget_client(self) -> None:
+        """See `Exchange.forget_client`."""
+        if self._client_socket >= 0:
+            self._poll.unregister(self._client_socket)
+            self._client_socket = -1
+
+    def abort(self) -> None:
+        """See `Exchange.abort`."""
+        self._fail(DifyError("The connection was broken off"))
+
+    def _go_on(self) -> None:
+        """Do of the beginning what can be done without waiting."""
+        if self._steps is None:
+            return
+        try:
+            events = next(self._steps)
+        except StopIteration:
+            self._steps = None
+            self._watch(select.POLLIN)
+        except GatewayError as error:
+            self._fail(error)
+        else:
+            self._watch(events)
+
+    def _send(self, origin: Origin, request: memoryview) -> Steps:
+        connection = self._pool.take(origin)
+        if connection:
+            self._socket = connection.socket
+            try:
+                request = request[connection.socket.send(request) :]
+            except _WOULD_BLOCK:
+                pass
+            except OSError:
+                # Dify closed it just now, and nothing went out: a new one is no second try.
+                connection.socket.close()
+                connection = None
+        if connection is None:
+            connection = Connection(origin, (yield from self._connect(origin)))
+        connection.answer.expect()
+        self._connection = connection
+        try:
+            while request:
+                try:
+                    request = request[connection.socket.send(request) :]
+                except _WOULD_BLOCK:
+                    yield select.POLLOUT
+        except OSError:
+            return  # Why Dify did not want to hear the rest, its answer may say.
+
+    def _connect(self, origin: Origin) -> Generator[int, None, socket.socket]:
+        """A connected socket, from the first address that takes the connection."""
+        self._connected_until = time.monotonic() + self._pool.connect_seconds
+        cause: Exception | None = None
+        try:
+            for family, kind, protocol, _, address in _addresses(origin):
+                self._socket = socket.socket(family, kind, protocol)
+                try:
+                    yield from self._connect_to(address, origin)
+                except OSError as error:
+                    self._socket.close()
+                    cause = error
+                else:
+                    self._connected_until = math.inf
+                    return self._socket
+        except (OSError, UnicodeError) as error:
+            cause = error
+        raise DifyUnreachable("The app behind this model cannot be reached at the moment") from cause
+
+    def _connect_to(self, address: tuple[object, ...], origin: Origin) -> Steps:
+        stream = self._socket
+        if stream is None:
+            return
+        stream.setblocking(False)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(BlockingIOError):
+            stream.connect(address)
+        yield from self._until_connected(select.POLLOUT)
+        if error := stream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            raise OSError(error, "connect")
+        if origin.tls:
+            encrypted = origin.tls.wrap_socket(
+                stream, server_hostname=origin.host, do_handshake_on_connect=False
+            )
+            self._socket = encrypted
+            yield from self._shake_hands(encrypted)
+
+    def _shake_hands(self, encrypted: ssl.SSLSocket) -> Steps:
+        while True:
+            try:
+                return encrypted.do_handshake()
+            except ssl.SSLWantReadError:
+                yield from self._until_connected(select.POLLIN)
+            except ssl.SSLWantWriteError:
+                yield from self._until_connected(select.POLLOUT)
+
+    def _until_connected(self, events: int) -> Steps:
+        yield events
+        if self._connecting_took_too_long():
+            raise TimeoutError
+
+    def _connecting_took_too_long(self) -> bool:
+        return time.monotonic() >= self._connected_until
+
+    def _receive(self, connection: Connection, deadline: float) -> list[Arrival]:
+        """Everything that one read holds; it reads on while that is nothing whole, such as half a head."""
+        while _has_buffered(connection.socket) or self._wait(deadline):
+            try:
+                received = connection.socket.recv(_READ_BYTES)
+            except _WOULD_BLOCK:
+                continue
+            except OSError as error:
+                broken = DifyError("Dify broke off the connection before the answer was whole")
+                broken.__cause__ = error
+                self._fail(broken)
+                raise broken from error
+            arrivals = connection.answer.feed(received)
+            if connection.answer.failure:
+                self._fail(connection.answer.failure)
+            elif connection.answer.is_whole:
+                self._let_go(connection)
+            if arrivals:
+                return arrivals
+            if self._failure:
+                raise self._failure
+        return []
+
+    def _wait(self, deadline: float) -> bool:
+        """Whether there is something to do; False after silence, or because the client may have left."""
+        wait_seconds = max(0.0, deadline - time.monotonic())
+        ready = self._poll.poll(math.ceil(wait_seconds * 1000))
+        return any(file_number != self._client_socket for file_number, _ in ready)
+
+    def _watch(self, events: int) -> None:
+        if self._socket is None:
+            return
+        file_number = self._socket.fileno()
+        # The one of an address that did not take the connection is closed by now.
+        if self._watched not in (-1, file_number):
+            self._poll.unregister(self._watched)
+        self._watched = file_number
+        self._poll.register(file_number, events)
+
+    def _let_go(self, connection: Connection) -> None:
+        self._connection = self._socket = None
+        if connection.answer.leaves_connection_usable:
+            self._pool.give_back(connection)
+        else:
+            connection.socket.close()
+
+    def _fail(self, failure: GatewayError) -> None:
+        self._failure = self._failure or failure
+        self._steps = None
+        if self._socket is not None:
+            self._socket.close()
+        self._connection = self._socket = None
+
+
+def _addresses(origin: Origin) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+    """As `getaddrinfo` gives them: family, type, protocol, canonical name, address."""
+    found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    return [(*each[:4], each[4]) for each in found]
+
+
+def _has_buffered(stream: socket.socket) -> bool:
+    """Whether TLS holds bytes that `poll` cannot see."""
+    return isinstance(stream, ssl.SSLSocket) and stream.pending() > 0
