@@ -1,6 +1,7 @@
 """Every failure that a client can see: its status, `type`, `code` and retry advice."""
 
 from collections.abc import Mapping
+from typing import Self
 
 
 class GatewayError(Exception):
@@ -9,7 +10,9 @@ class GatewayError(Exception):
     `message` is read by the client: it names the thing and what would have been
     right; never a key, a stack or an upstream host. `should_retry` becomes the
     header `x-should-retry`, which SDKs obey over the status; None leaves the
-    choice to them.
+    choice to them. `may_have_begun` says whether Dify may have begun work for the
+    request, so that a repeat could pay twice; `is_of_the_app` whether another app
+    may do better; `is_outage` whether it speaks of Dify as a whole being away.
 
     Source: https://platform.openai.com/docs/guides/error-codes
     """
@@ -19,6 +22,9 @@ class GatewayError(Exception):
     code: str | None = "internal_error"
     should_retry: bool | None = None
     retry_after_seconds: int | None = None
+    may_have_begun = True
+    is_of_the_app = False
+    is_outage = False
 
     def __init__(
         self,
@@ -39,6 +45,12 @@ class GatewayError(Exception):
     def advise_retry_after(self, seconds: int) -> None:
         """Set `Retry-After`, within a minute: node's SDK 6 sleeps whatever it is told."""
         self.retry_after_seconds = min(60, max(1, seconds))
+
+    def after_work(self) -> Self:
+        """The same failure of a run that had begun; repeating that is for people to decide."""
+        self.may_have_begun = True
+        self.should_retry = False
+        return self
 
     def to_body(self) -> dict[str, dict[str, str | None]]:
         """The JSON body, all four keys always present."""
@@ -66,6 +78,7 @@ class InvalidRequest(GatewayError):
     status = 400
     type = "invalid_request_error"
     code: str | None = None
+    may_have_begun = False
 
 
 class InvalidInput(InvalidRequest):
@@ -78,6 +91,7 @@ class ContextLengthExceeded(InvalidRequest):
     """The app's model cannot take that much text."""
 
     code = "context_length_exceeded"
+    is_of_the_app = True
 
 
 class Unauthorized(InvalidRequest):
@@ -143,6 +157,8 @@ class RateLimited(GatewayError):
     type = "requests"
     code = "rate_limit_exceeded"
     retry_after_seconds = 5
+    may_have_begun = False
+    is_of_the_app = True
 
 
 class QuotaExceeded(GatewayError):
@@ -152,6 +168,8 @@ class QuotaExceeded(GatewayError):
     type = "insufficient_quota"
     code = "insufficient_quota"
     should_retry = False
+    may_have_begun = False
+    is_of_the_app = True
 
 
 class ClientLeft(GatewayError):
@@ -168,6 +186,7 @@ class DifyError(GatewayError):
     status = 502
     code = "upstream_error"
     should_retry: bool | None = False
+    is_of_the_app = True
 
 
 class DifyUnreachable(DifyError):
@@ -177,6 +196,14 @@ class DifyUnreachable(DifyError):
     code = "upstream_unreachable"
     should_retry = None
     retry_after_seconds = 5
+    may_have_begun = False
+    is_outage = True
+
+
+class DifyGatewayFailed(DifyError):
+    """A proxy in front of Dify answered in its place."""
+
+    is_outage = True
 
 
 class DifyTimeout(DifyError):
@@ -190,12 +217,14 @@ class DifyAuthError(DifyError):
     """Dify refuses our app key: the operator's fault, not the client's."""
 
     code = "upstream_auth_error"
+    may_have_begun = False
 
 
 class DifyAppError(DifyError):
-    """The app cannot run: unpublished, no provider, model not allowed, waiting for a person."""
+    """The app cannot run: unpublished, provider absent or refusing, model not allowed, waits for a person."""
 
     code = "upstream_app_error"
+    may_have_begun = False
 
 
 class DifyWrongMode(DifyAppError):

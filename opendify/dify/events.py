@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opendify.dify.exchange import Arrival, Exchange, Head
-from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, RateLimited
+from opendify.errors import DifyError, DifyTimeout, GatewayError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
@@ -82,7 +82,7 @@ class EventStream:
     def was_refused(self) -> bool:
         """Whether Dify surely did not begin: no connection was made, or it said no at once."""
         refused = self._head is not None and 400 <= self._head.status < 500
-        return refused or isinstance(self._failure, DifyUnreachable)
+        return refused or not (self._failure is None or self._failure.may_have_begun)
 
     def close(self, *, whole: bool, on_over: Callable[[], None] = lambda: None) -> None:
         """Let go of the run. One that is not whole is stopped at Dify, so that nobody pays for it.

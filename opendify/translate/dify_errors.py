@@ -8,6 +8,7 @@ from opendify.errors import (
     DifyAppError,
     DifyAuthError,
     DifyError,
+    DifyGatewayFailed,
     DifyRunFailed,
     DifyWrongMode,
     GatewayError,
@@ -45,6 +46,11 @@ _BY_STATUS: dict[int, type[GatewayError]] = {
     413: RequestTooLarge,
     415: UnsupportedMedia,
     429: RateLimited,
+    # Dify's own 5xx have a JSON body. Its pings make it send a status within seconds, however slow
+    # the model is, so that a proxy's 504 speaks of Dify too.
+    502: DifyGatewayFailed,
+    503: DifyGatewayFailed,
+    504: DifyGatewayFailed,
 }
 # `invalid_param` says nothing about whose fault it is; only the text does. In Dify's own order of checks.
 _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
@@ -68,6 +74,27 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
     ),
     (re.compile(r"^Run failed:|^queue listening stopped"), DifyRunFailed),
 )
+# A model's own failure has one code and the status 400, whatever the provider answered (before 1.16 even for
+# its rate limit); its words alone tell. They are the descriptions of Dify's invoke errors, and what its
+# OpenAI-compatible provider says of a status.
+_BY_MODEL_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
+    (re.compile(r"\binsufficient_quota\b|exceeded your current quota"), QuotaExceeded),
+    (
+        re.compile(
+            r"API request failed with status code 429\b|\bError code: 429\b"
+            r"|\] Rate Limit Error\b|\bInvokeRateLimitError\b"
+        ),
+        RateLimited,
+    ),
+    (
+        re.compile(
+            r"API request failed with status code 401\b|\bError code: 401\b"
+            r"|^(?:Run failed: )?Incorrect API key provided|\] Incorrect model credentials provided"
+            r"|\bInvokeAuthorizationError\b"
+        ),
+        DifyAppError,
+    ),
+)
 # As in "age in input form must be a valid number" and "(type 'select') lang in input form must be…".
 _INPUT_FAULT = re.compile(r"(?P<name>[\w.-]+)'? (?:is required in input form|in input form )")
 
@@ -79,13 +106,21 @@ _OWN_MESSAGE: dict[type[GatewayError], str] = {
 
 def error_from_response(status: int, body: bytes) -> GatewayError:
     """Map an HTTP answer that is not a stream; `body` may be JSON of any version, HTML or empty."""
+    error = _read_response(status, body)
+    if type(error) is DifyError and 400 <= status < 500:
+        error.may_have_begun = False  # A status refuses; what had begun fails by an event.
+    return error
+
+
+def _read_response(status: int, body: bytes) -> GatewayError:
     shape = decode_error_body(body)
     if shape is None or (shape.code is None and shape.message is None):
         return _make(
             _BY_STATUS.get(status, DifyError), f"Dify answered with status {status} and no usable body"
         )
     if status >= 500 and shape.code not in _BY_CODE:
-        return DifyError(f"Dify failed: {clean(shape.message or 'internal server error')}")
+        kind = DifyError if shape.code else _BY_STATUS.get(status, DifyError)
+        return kind(f"Dify failed: {clean(shape.message or 'internal server error')}")
     fallback = InvalidInput if status == 400 else DifyError
     return _classify(shape.code, _describe(shape), _BY_STATUS.get(status, fallback))
 
@@ -93,7 +128,7 @@ def error_from_response(status: int, body: bytes) -> GatewayError:
 def error_from_event(event: ErrorEvent) -> GatewayError:
     """Map an `error` event: the run had begun, so what is not recognised is its failure."""
     fallback = DifyError if event.code in {"internal_server_error", "unknown"} else DifyRunFailed
-    return _classify(event.code, event.message or "the run failed", fallback)
+    return _classify(event.code, event.message or "the run failed", fallback).after_work()
 
 
 def error_from_failed_run(message: str | None, *, text_was_sent: bool) -> GatewayError:
@@ -104,7 +139,7 @@ def error_from_failed_run(message: str | None, *, text_was_sent: bool) -> Gatewa
     error = _classify(None, message or "the run failed", DifyRunFailed)
     if text_was_sent and isinstance(error, InvalidInput):
         return DifyRunFailed(error.message)
-    return error
+    return error.after_work()
 
 
 def _classify(code: str | None, message: str, fallback: type[GatewayError]) -> GatewayError:
@@ -114,11 +149,17 @@ def _classify(code: str | None, message: str, fallback: type[GatewayError]) -> G
     input_fault = _INPUT_FAULT.search(message)
     if input_fault and code in {None, "invalid_param"}:
         return InvalidInput(clean(message), param=f"inputs.{input_fault['name']}")
-    return _make(_BY_CODE.get(code or "") or by_text or fallback, message)
+    kind = _BY_CODE.get(code or "") or by_text or fallback
+    return _model_failure(message) if kind is DifyRunFailed else _make(kind, message)
 
 
-def _make(kind: type[GatewayError] | None, message: str) -> GatewayError:
-    kind = kind or DifyError
+def _model_failure(message: str) -> GatewayError:
+    """What failed inside Dify, told by the provider's own words."""
+    kind = next((kind for pattern, kind in _BY_MODEL_TEXT if pattern.search(message)), DifyRunFailed)
+    return kind(clean(message)).after_work()
+
+
+def _make(kind: type[GatewayError], message: str) -> GatewayError:
     return kind(_OWN_MESSAGE.get(kind) or clean(message))
 
 

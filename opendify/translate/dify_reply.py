@@ -80,7 +80,7 @@ class _Reader(ABC):
             case dify.ErrorEvent():
                 raise error_from_event(event)
             case dify.WorkflowPaused():
-                raise DifyAppError(_PAUSED)
+                raise DifyAppError(_PAUSED).after_work()
             case _:
                 yield from self._read(event)
 

@@ -67,7 +67,7 @@ def _answers(response: httpx.Response) -> Callable[[httpx.Request], httpx.Respon
             _answers(stream(event("error", code="rate_limit_error", status=429, message="slow down"))),
             429,
             "rate_limit_exceeded",
-            SOON,
+            SOON | NEVER,
         ),
         (
             _answers(stream(event("error", code="completion_request_error", message="on fire"))),

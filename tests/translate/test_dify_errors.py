@@ -8,6 +8,7 @@ from opendify.errors import (
     DifyAppError,
     DifyAuthError,
     DifyError,
+    DifyGatewayFailed,
     DifyRunFailed,
     DifyWrongMode,
     GatewayError,
@@ -140,14 +141,17 @@ def test_a_refused_body_names_the_field_and_not_its_value(
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        pytest.param(502, b"<html><h1>502 Bad Gateway</h1>nginx 10.0.0.7</html>", DifyError, id="HTML 502"),
+        pytest.param(
+            502, b"<html><h1>502 Bad Gateway</h1>nginx 10.0.0.7</html>", DifyGatewayFailed, id="HTML 502"
+        ),
         pytest.param(404, b"<!doctype html><title>404</title>", DifyError, id="HTML 404"),
         pytest.param(400, b"<html></html>", DifyError, id="HTML 400"),
         pytest.param(413, b"<html>413 Request Entity Too Large</html>", RequestTooLarge, id="HTML 413"),
         pytest.param(401, b"<html>login</html>", DifyAuthError, id="HTML 401"),
         pytest.param(429, b"", RateLimited, id="empty 429"),
         pytest.param(500, b"", DifyError, id="empty 500"),
-        pytest.param(504, b"upstream request timeout", DifyError, id="text"),
+        pytest.param(503, b'{"message": "no Route matched"}', DifyGatewayFailed, id="a gateway's own JSON"),
+        pytest.param(504, b"upstream request timeout", DifyGatewayFailed, id="text"),
         pytest.param(500, b"{}", DifyError, id="an empty object"),
         pytest.param(500, b"[]", DifyError, id="an array"),
         pytest.param(500, b"\xff\xfe", DifyError, id="not UTF-8"),
@@ -231,6 +235,75 @@ def test_a_run_that_had_spoken_was_not_refused_for_its_inputs() -> None:
     error = error_from_failed_run("name is required in input form", text_was_sent=True)
 
     assert type(error) is DifyRunFailed
+
+
+# The first two of each kind are recorded; the others are the descriptions of Dify's invoke errors.
+MODEL_FAILURES = (
+    ('[openai_api_compatible] Error: API request failed with status code 429: {"error": 1}', RateLimited),
+    ('[models] Error: API request failed with status code 429: {"error": {"code": "429"}}', RateLimited),
+    ("[openai] Rate Limit Error, Error code: 429 - {'error': {'message': 'Rate limit'}}", RateLimited),
+    ('PluginInvokeError: {"args":{},"error_type":"InvokeRateLimitError","message":"slow"}', RateLimited),
+    ("Incorrect API key provided", DifyAppError),
+    (
+        "[openai_api_compatible] Incorrect model credentials provided, please check and try again.",
+        DifyAppError,
+    ),
+    ("[openai_api_compatible] Error: API request failed with status code 401: {}", DifyAppError),
+    ("[openai] Rate Limit Error, Error code: 429 - {'code': 'insufficient_quota'}", QuotaExceeded),
+    ("[openai] Error: You exceeded your current quota, please check your plan", QuotaExceeded),
+    ("[models] Error: API request failed with status code 500: {}", DifyRunFailed),
+    ("[models] Error: API request failed with status code 400: {}", DifyRunFailed),
+    ("[openai_api_compatible] Error: Response ended prematurely", DifyRunFailed),
+    ("the limit of 429 rows is exceeded, status code 401 was not expected", DifyRunFailed),
+)
+
+
+@pytest.mark.parametrize(("message", "kind"), MODEL_FAILURES, ids=[text[:50] for text, _ in MODEL_FAILURES])
+def test_a_models_failure_inside_dify_is_told_by_its_words(message: str, kind: type[GatewayError]) -> None:
+    errors = (
+        error_from_event(ErrorEvent(code="completion_request_error", status=400, message=message)),
+        error_from_event(ErrorEvent(code="invalid_param", status=400, message=f"Run failed: {message}")),
+        error_from_failed_run(message, text_was_sent=False),
+        from_response(400, "completion_request_error", message),
+    )
+
+    for error in errors:
+        assert type(error) is kind
+        assert error.may_have_begun
+        assert error.headers()["x-should-retry"] == "false", "other parts of the run may have been paid"
+
+
+@pytest.mark.parametrize(
+    ("error", "may_have_begun"),
+    [
+        (from_response(400, "invalid_param", TOO_MANY), False),
+        (from_response(401, "unauthorized", "no"), False),
+        (from_response(400, "provider_not_initialize", "no"), False),
+        (from_response(400, "provider_quota_exceeded", "no"), False),
+        (from_response(404, "not_found", "Conversation Not Exists."), False),
+        (from_response(409, "invented_later", "no"), False),
+        (error_from_response(404, b"<html>"), False),
+        (from_response(500, "unknown", "no"), True),
+        (error_from_response(502, b"<html>"), True),
+        (error_from_response(302, b""), True),
+        (error_from_event(ErrorEvent(code="rate_limit_error", message="Slow down")), True),
+        (error_from_event(ErrorEvent(code="provider_quota_exceeded", message="Exhausted")), True),
+        (error_from_event(ErrorEvent(code="provider_not_initialize", message="No credentials")), True),
+        (error_from_failed_run("name is required in input form", text_was_sent=False), True),
+    ],
+    ids=str,
+)
+def test_a_status_refuses_what_never_began_and_an_event_fails_what_had(
+    error: GatewayError, may_have_begun: bool
+) -> None:
+    assert error.may_have_begun is may_have_begun
+
+
+def test_only_what_stands_in_front_of_dify_speaks_of_an_outage() -> None:
+    assert error_from_response(503, b"<html>").is_outage
+    assert not from_response(502, "plugin_runtime_error", "lambda failed").is_outage
+    assert not error_from_response(500, b"<html>").is_outage
+    assert not error_from_response(429, b"<html>").is_outage
 
 
 @pytest.mark.parametrize("status", [401, 403])

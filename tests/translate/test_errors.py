@@ -55,6 +55,13 @@ def test_an_app_of_another_mode_ran_nothing_and_may_be_asked_again() -> None:
     assert error.headers() == {"x-should-retry": "true"}
 
 
+def test_a_limit_that_was_met_in_mid_run_is_told_and_not_repeated_by_itself() -> None:
+    error = errors.RateLimited("Slow down").after_work()
+
+    assert error.may_have_begun
+    assert error.headers() == SOON | FALSE
+
+
 def test_a_failure_may_name_its_parameter_and_a_finer_code() -> None:
     error = errors.InvalidRequest("'n' must be 1", param="n", code="unsupported_value")
 
