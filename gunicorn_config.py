@@ -5,8 +5,10 @@ import os
 import sys
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
 
 from opendify import settings
+from opendify.serving.capacity import limit_chats
 from opendify.serving.start import prepare_start
 
 
@@ -66,3 +68,8 @@ accesslog = None
 def on_starting(_server: Arbiter) -> None:
     """Make the first keys, and refuse what could not work, before anybody asks."""
     prepare_start()
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Keep some threads of each worker free of chats."""
+    limit_chats(worker)

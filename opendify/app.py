@@ -18,6 +18,8 @@ from opendify.routes.cors import install_cors
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.v1 import v1_blueprint
+from opendify.serving.closing import ClosingConnections
+from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
 from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
@@ -51,6 +53,7 @@ def create_app(
     client = DifyClient(settings, transport=transport, clock=clock)
     store = store or open_configured_store(settings)
     gateway = Gateway(settings, client, store, clock=clock, now=now, sleep=sleep)
+    slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     app = flask.Flask("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
@@ -58,11 +61,14 @@ def create_app(
     install_cors(app, settings, keys)
     register_error_handlers(app)
     app.extensions["opendify"] = gateway
-    app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings)))
+    # The server limits them, which knows how many requests a process can serve at once.
+    app.extensions[SLOTS] = slots
+    app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings), slots))
     app.register_blueprint(admin_blueprint(ConversationAdmin(settings, store, client, now=now), keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock)))
     # Flask's own way to put a middleware in front of an app.
-    app.wsgi_app = CanonicalPaths(app.wsgi_app, settings.url_prefix)  # type: ignore[method-assign]
+    paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
+    app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]
     return app
 
 

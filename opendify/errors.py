@@ -161,6 +161,14 @@ class RateLimited(GatewayError):
     is_of_the_app = True
 
 
+class WorkerBusy(RateLimited):
+    """Every slot of the process that took the request is taken; nothing was begun."""
+
+    def headers(self) -> Mapping[str, str]:
+        """Without the connection the next try may reach a process that has a slot."""
+        return {**super().headers(), "Connection": "close"}
+
+
 class QuotaExceeded(GatewayError):
     """The model provider's quota behind the app is used up; waiting does not help."""
 

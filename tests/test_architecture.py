@@ -29,6 +29,7 @@ ROOMS = (
     ("errors", "configuration"),
     ("settings",),
     ("records",),
+    ("waiting",),
     ("wire",),
     ("translate",),
     ("conversations", "stores", "dify", "telemetry"),
@@ -164,6 +165,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "RequestTooLarge": (413, REQUEST, "request_too_large", None, False),
     "UnsupportedMedia": (415, REQUEST, "unsupported_media_type", None, False),
     "RateLimited": (429, "requests", "rate_limit_exceeded", None, True),
+    "WorkerBusy": (429, "requests", "rate_limit_exceeded", None, True),
     "QuotaExceeded": (429, "insufficient_quota", "insufficient_quota", False, False),
     # Nobody reads it; a status that other servers' logs use too.
     "ClientLeft": (499, REQUEST, "client_closed_request", None, False),

@@ -57,6 +57,8 @@ def test_two_variables_are_enough() -> None:
         dify_total_timeout_seconds=1800,
         stream_commit_seconds=5,
         keepalive_seconds=10,
+        queue_seconds=5,
+        queue_length=16,
         dify_user_prefix="",
         replay_max_chars=24_000,
         max_request_bytes=52_428_800,

@@ -17,14 +17,15 @@ from opendify.records import Caller
 from opendify.routes.answers import dify_headers, event_stream, json_response, parse
 from opendify.routes.paths import DEPLOYMENT
 from opendify.serving.client_watch import client_of
+from opendify.serving.slots import Slots
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 
 _RequestT = TypeVar("_RequestT", bound=SamplingParameters)
 
 
-def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules) -> flask.Blueprint:
-    """The routes below `/v1`."""
+def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: Slots) -> flask.Blueprint:
+    """The routes below `/v1`; each chat takes one of the `slots` until its answer is closed."""
     blueprint = flask.Blueprint("v1", __name__, url_prefix="/v1")
 
     def authenticated() -> Caller:
@@ -35,11 +36,15 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules) -> flask
         context = read_client_context(request.headers, _identity(body, safety_identifier), rules)
         return Person(caller, context, client_of(request.environ))
 
+    def enter(who: Person) -> None:
+        slots.enter(flask.request.environ, who.client)
+
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
         caller = authenticated()
         body = _with_deployment(parse(ChatCompletionRequest))
         who = person(caller, body, body.safety_identifier)
+        enter(who)
         if body.stream:
             return event_stream(gateway.stream_chat_completion(body, who))
         return _whole(gateway.create_chat_completion(body, who))
@@ -49,6 +54,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules) -> flask
         caller = authenticated()
         body = _with_deployment(parse(CompletionRequest))
         who = person(caller, body)
+        enter(who)
         if body.stream:
             return event_stream(gateway.stream_completion(body, who))
         return _whole(gateway.create_completion(body, who))

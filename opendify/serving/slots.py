@@ -1,0 +1,119 @@
+"""A bulkhead: so many chats at once in each worker that some threads stay free for probes.
+
+A chat takes a slot when its request was read and found good, since a body that drips
+in must not hold one; the slot is free again when the answer's last byte left.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from opendify.errors import WorkerBusy
+from opendify.records import Client, Clock
+from opendify.waiting import WaitingLine
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+SLOTS: Final = "opendify-slots"
+"""Where the app keeps its slots, among its extensions."""
+
+_HELD: Final = "opendify.slot"
+_SMALLEST_RESERVE: Final = 2
+_CHATS_PER_RESERVED: Final = 16
+
+
+class Slots:
+    """The slots of one process: as many as are asked for, until `limit` is called."""
+
+    def __init__(self, *, queue_length: int, queue_seconds: float, clock: Clock = time.monotonic) -> None:
+        """At most so many wait for a slot, each for so long, and never in all threads that are kept free."""
+        self._queue_length = queue_length
+        self._queue_seconds = queue_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._most: int | None = None
+        self._taken = 0
+        self._line = self._line_of(queue_length)
+
+    @property
+    def taken(self) -> int:
+        """How many chats go on."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return len(self._line)
+
+    def limit(self, capacity: int) -> None:
+        """Keep some of the `capacity` requests that this process can serve at once free of chats."""
+        reserve = min(max(_SMALLEST_RESERVE, capacity // _CHATS_PER_RESERVED), capacity // 2)
+        self._most = capacity - reserve
+        self._line = self._line_of(min(self._queue_length, reserve // 2))
+
+    def enter(self, environ: "WSGIEnvironment", client: Client) -> None:
+        """Take a slot for this request, until its answer is closed.
+
+        Raises:
+            WorkerBusy: None became free in time.
+            ClientLeft: Nobody waits for the answer any more.
+        """
+        refusal = WorkerBusy("The server is answering as many requests as it can; please try again.")
+        environ[_HELD] = self._line.get(self._take, client, refusal)
+
+    def leave(self, environ: "WSGIEnvironment") -> None:
+        """Free the request's slot, if it holds one."""
+        if environ.pop(_HELD, None):
+            with self._lock:
+                self._taken -= 1
+            self._line.nudge()
+
+    def _take(self) -> bool | None:
+        with self._lock:
+            if self._most is not None and self._taken >= self._most:
+                return None
+            self._taken += 1
+            return True
+
+    def _line_of(self, length: int) -> WaitingLine:
+        return WaitingLine(length=length, seconds=self._queue_seconds, clock=self._clock)
+
+
+class SlotKeeper:
+    """WSGI middleware that frees a request's slot, however the request ends."""
+
+    def __init__(self, app: "WSGIApplication", slots: Slots) -> None:
+        self._app = app
+        self._slots = slots
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """See PEP 3333."""
+        try:
+            answer = self._app(environ, start_response)
+        except BaseException:
+            self._slots.leave(environ)
+            raise
+        return _KeptAnswer(answer, environ, self._slots) if _HELD in environ else answer
+
+
+class _KeptAnswer:
+    """An answer whose end frees a slot."""
+
+    def __init__(self, answer: Iterable[bytes], environ: "WSGIEnvironment", slots: Slots) -> None:
+        self._answer = answer
+        self._environ = environ
+        self._slots = slots
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        """See PEP 3333."""
+        try:
+            close = getattr(self._answer, "close", None)
+            if close:
+                close()
+        finally:
+            self._slots.leave(self._environ)
