@@ -10,25 +10,11 @@ import time
 from collections.abc import Iterable, Iterator
 from itertools import chain, count
 
+from benchmarks.dify_frames import INFO, PARAMETERS, Frames
 from benchmarks.directive import Directive, find_directive, piece_text, stamp
 from benchmarks.http1 import HEAD_END, LAST_CHUNK, chunk, content_length
 
 _TEXTS = tuple(map(piece_text, range(1_000)))
-
-# Shapes, key order and sizes as recorded from Dify 1.12.1.
-_EVENT = (
-    b'{"event":"%b","conversation_id":"%b","message_id":"%b","created_at":1767225600,'
-    b'"task_id":"%b","id":"%b",'
-)
-_USAGE = (
-    b'{"prompt_tokens":7,"prompt_unit_price":"0","prompt_price_unit":"0","prompt_price":"0",'
-    b'"completion_tokens":9,"completion_unit_price":"0","completion_price_unit":"0","completion_price":"0",'
-    b'"total_tokens":16,"total_price":"0","currency":"USD","latency":1.0,"time_to_first_token":null,'
-    b'"time_to_generate":null}'
-)
-_METADATA = b'{"annotation_reply":null,"retriever_resources":[],"usage":%b}' % _USAGE
-_INFO = b'{"name":"bench","description":"","tags":[],"mode":"chat","author_name":"bench"}'
-_PARAMETERS = b'{"opening_statement":"","suggested_questions":[],"user_input_form":[],"file_upload":{}}'
 
 _HEADERS = (
     b"HTTP/1.1 %b\r\nServer: gunicorn\r\nConnection: keep-alive\r\nX-Version: 1.12.1\r\nContent-Type: %b\r\n"
@@ -36,35 +22,6 @@ _HEADERS = (
 _STREAM_HEAD = (
     _HEADERS % (b"200 OK", b"text/event-stream; charset=utf-8") + b"Transfer-Encoding: chunked\r\n\r\n"
 )
-
-
-class Run:
-    """One answer's bytes, under ids of its own as each of Dify's has."""
-
-    def __init__(self, number: int) -> None:
-        conversation, message, task = (b"%08x-0000-4000-8000-%012x" % (number, kind) for kind in range(3))
-        self._ids = (conversation, message, task, message)
-        frame = b'data: %b"answer":"%b","from_variable_selector":null}\n\n'
-        # All texts are equally long, and so are all chunks.
-        first = chunk(frame % (self._event(b"message"), _TEXTS[0]))
-        self._before_text, _, self._after_text = first.partition(_TEXTS[0])
-
-    def pieces(self, texts: Iterable[bytes]) -> Iterator[bytes]:
-        """One chunk a piece."""
-        return (self._before_text + text + self._after_text for text in texts)
-
-    def end(self) -> bytes:
-        """`message_end` and the end of the body."""
-        event = self._event(b"message_end") + b'"metadata":%b,"files":null}' % _METADATA
-        return chunk(b"data: " + event + b"\n\n") + LAST_CHUNK
-
-    def whole(self, pieces: int) -> bytes:
-        """The answer to a blocking request, as JSON."""
-        answer = b"".join(map(piece_text, range(pieces)))
-        return self._event(b"message") + b'"mode":"chat","answer":"%b","metadata":%b}' % (answer, _METADATA)
-
-    def _event(self, name: bytes) -> bytes:
-        return _EVENT % (name, *self._ids)
 
 
 def _texts(directive: Directive) -> Iterable[bytes]:
@@ -113,9 +70,9 @@ class Connection(asyncio.Protocol):
             case [b"POST", path] if path.endswith(b"/stop"):
                 self._send_json(b"200 OK", b'{"result":"success"}')
             case [b"GET", b"/v1/info"]:
-                self._send_json(b"200 OK", _INFO)
+                self._send_json(b"200 OK", INFO)
             case [b"GET", b"/v1/parameters"]:
-                self._send_json(b"200 OK", _PARAMETERS)
+                self._send_json(b"200 OK", PARAMETERS)
             case _:
                 self._send_json(b"404 NOT FOUND", b'{"code":"not_found","message":"not mocked","status":404}')
 
@@ -126,12 +83,12 @@ class Connection(asyncio.Protocol):
                 b"400 BAD REQUEST", b'{"code":"invalid_param","message":"no directive","status":400}'
             )
             return
-        run = Run(next(self._numbers))
+        frames = Frames(next(self._numbers))
         if b'"blocking"' in body:
-            self._send_json(b"200 OK", run.whole(directive.pieces))
+            self._send_json(b"200 OK", frames.whole(directive.pieces))
             return
         self._transport.write(_STREAM_HEAD)
-        writes = chain(run.pieces(_texts(directive)), (run.end(),))
+        writes = chain(map(chunk, frames.pieces(_texts(directive))), (chunk(frames.end()) + LAST_CHUNK,))
         if directive.most_gap_ms:
             self._pace(writes, directive, asyncio.get_running_loop().time())
         else:

@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.answers import Answer
 from benchmarks.dialects import DIFY, OPENAI, Dialect, WrongAnswer
+from benchmarks.dify_frames import Frames
 from benchmarks.directive import Directive, StampReader, answer_text, find_directive, piece_text, stamp
 from benchmarks.http1 import chunk, join_chunks, read_head
-from benchmarks.mock_dify import Run
 
 STREAM_HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 TWO_PIECES = (
@@ -32,8 +32,9 @@ def answer_of(response: bytes, *, step: int | None = None) -> Answer:
 
 
 def mocked_stream(pieces: int) -> bytes:
-    run = Run(1)
-    return STREAM_HEAD + b"".join(run.pieces(map(piece_text, range(pieces)))) + run.end()
+    frames = Frames(1)
+    events = [*frames.pieces(map(piece_text, range(pieces))), frames.end()]
+    return STREAM_HEAD + b"".join(map(chunk, events)) + b"0\r\n\r\n"
 
 
 @pytest.mark.parametrize("dialect", [OPENAI, DIFY], ids=["openai", "dify"])
@@ -70,7 +71,7 @@ def test_what_the_mock_streams_passes_the_check(step: int | None) -> None:
 
 
 def test_what_the_mock_answers_whole_passes_the_check() -> None:
-    body = Run(1).whole(3)
+    body = Frames(1).whole(3)
 
     answer = answer_of(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body), step=9)
 
@@ -78,10 +79,10 @@ def test_what_the_mock_answers_whole_passes_the_check() -> None:
     answer.check(DIFY, whole=True, pieces=3)
 
 
-def test_two_runs_of_the_mock_have_different_ids() -> None:
+def test_two_answers_of_the_mock_have_different_ids() -> None:
     texts = [piece_text(0)]
 
-    assert list(Run(1).pieces(texts)) != list(Run(2).pieces(texts))
+    assert list(Frames(1).pieces(texts)) != list(Frames(2).pieces(texts))
 
 
 @pytest.mark.parametrize(
