@@ -48,6 +48,9 @@ class Explodes:
             raise KeyError("a-secret-of-the-code")
         yield reply_event
 
+    def lets_pass(self, text: str) -> bool:
+        return False
+
 
 class Stand:
     def __init__(

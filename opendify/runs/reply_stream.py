@@ -64,10 +64,11 @@ class ReplyStream:
         pieces = []
         try:
             for event in self._run.read(self._seconds_to_wait()):
-                if isinstance(event, ReplyStarted):
-                    self.started = event
-                if isinstance(event, ReplyEnded):
-                    self._run.settle(self._writer.text)
+                match event:
+                    case ReplyStarted():
+                        self.started = event
+                    case ReplyEnded():
+                        self._run.settle(self._writer.text)
                 pieces.append(self._writer.feed(event))
         except GatewayError as error:
             raise self._broken_off(pieces, error) from error

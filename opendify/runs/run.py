@@ -131,7 +131,8 @@ class Run:
                     self._began = reply
                 else:
                     self._gave_content = True
-                    yield from self._take_beginning()
+                    if self._began:
+                        yield from self._take_beginning()
                     yield reply
             # In a new conversation nothing can turn out to be gone.
             if self._held.conversation_id is None:

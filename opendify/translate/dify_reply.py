@@ -36,8 +36,10 @@ _PAUSED = "The app waits for human input, which this API cannot give"
 class ReplyReader(Protocol):
     """Reads the events of one stream."""
 
-    ended: bool
-    """True once `ReplyEnded` was given; what comes after it is of no interest."""
+    @property
+    def ended(self) -> bool:
+        """True once `ReplyEnded` was given; what comes after it is of no interest."""
+        ...
 
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         """What `event` says.
@@ -45,6 +47,10 @@ class ReplyReader(Protocol):
         Raises:
             GatewayError: The run failed.
         """
+        ...
+
+    def read_plain_text(self, event: dify.StreamEvent) -> str | None:
+        """The text of an event that says nothing else, read; None where `feed` must look at it."""
         ...
 
     def close(self) -> Iterator[ReplyEvent]:
@@ -105,6 +111,12 @@ class ChatReplyReader(_Reader):
         self._run_finished = False
         self._text_was_sent = False
         self._agent_text: list[str] = []
+
+    def read_plain_text(self, event: dify.StreamEvent) -> str | None:
+        """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
+        if type(event) is not dify.Message or not self._text_was_sent or self._agent_text or self.ended:
+            return None
+        return event.answer or None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`; 1.13.0 closes a chatflow without `message_end`."""
@@ -174,6 +186,10 @@ class WorkflowReplyReader(_Reader):
         super().__init__()
         self._output = output
         self._text = WorkflowText()
+
+    def read_plain_text(self, event: dify.StreamEvent) -> str | None:  # noqa: ARG002 - See below.
+        """See `ReplyReader.read_plain_text`; which node's text is the answer, `feed` must find out."""
+        return None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`."""

@@ -19,6 +19,8 @@ from opendify.wire.sse import DONE, encode_json, frame
 
 Shape = Mapping[str, object]
 
+_ANY_TEXT = "any text"
+
 
 class ChoiceShapes(Protocol):
     """How one endpoint writes a choice of a streamed object."""
@@ -62,6 +64,10 @@ class ReplyWriter:
         self._contradicted = False
         self._text: list[str] = []
         self._started = ReplyStarted(task_id=None)
+        # A text chunk is always the same but for the text.
+        self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).partition(
+            encode_json(_ANY_TEXT)
+        )
 
     @property
     def text(self) -> str | None:
@@ -82,6 +88,8 @@ class ReplyWriter:
 
     def feed(self, event: ReplyEvent) -> bytes:
         """The frames that `event` becomes, maybe none."""
+        if self._was_opened and type(event) is TextDelta:
+            return self._more_text(event.text)
         return self.open() + self._write(event)
 
     def fail(self, error: GatewayError) -> bytes:
@@ -109,7 +117,7 @@ class ReplyWriter:
         if self._contradicted or not text:
             return b""
         self._text.append(text)
-        return self._choice(self._shapes.text(text))
+        return self._before_text + encode_json(text) + self._after_text
 
     def _replace(self, text: str) -> bytes:
         # A chunk once sent cannot be unsent; what does not contradict it can still be completed.

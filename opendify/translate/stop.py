@@ -38,6 +38,10 @@ class StopCutter:
             case _:
                 yield event
 
+    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - It must see all of it.
+        """See `ReplyFilter.lets_pass`."""
+        return False
+
     def _release(self, *, at_end: bool) -> Iterator[ReplyEvent]:
         """What no later text can make part of a stop sequence any more."""
         safe = len(self._held) if at_end else self._start_of_partial()

@@ -50,6 +50,10 @@ class ThoughtSplitter:
             case _:
                 yield event
 
+    def lets_pass(self, text: str) -> bool:
+        """See `ReplyFilter.lets_pass`."""
+        return self._content_began and not self._held and not self._closing_tag and "<" not in text
+
     def _split(self, text: str) -> Iterator[TextDelta | ThoughtDelta]:
         self._held += text
         tag_was_passed = True
@@ -115,6 +119,10 @@ class ThoughtDropper:
         if not isinstance(event, ThoughtDelta):
             yield event
 
+    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - Text is no thought.
+        """See `ReplyFilter.lets_pass`."""
+        return True
+
 
 class ThoughtInliner:
     """Writes thoughts that Dify sends apart into the text, as `<think>` blocks."""
@@ -137,6 +145,10 @@ class ThoughtInliner:
                 yield event
             case _:
                 yield event
+
+    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - A thought ends before any text.
+        """See `ReplyFilter.lets_pass`."""
+        return not self._inside
 
 
 def _start_of_possible_opening(text: str) -> int:

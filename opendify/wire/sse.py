@@ -30,6 +30,9 @@ class SSEDecoder:
 
         Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
         """
+        if self._is_between_events and (payloads := _whole_events(chunk)):
+            self._at_start = False
+            return payloads
         lines = self._complete_lines(chunk)
         payloads = []
         for line in lines:
@@ -39,6 +42,10 @@ class SSEDecoder:
                 payloads.append(b"\n".join(self._event_data))
                 self._event_data.clear()
         return payloads
+
+    @property
+    def _is_between_events(self) -> bool:
+        return not (self._partial_line or self._event_data or self._after_carriage_return)
 
     def _complete_lines(self, chunk: bytes) -> list[bytes]:
         if not chunk:
@@ -58,6 +65,14 @@ class SSEDecoder:
         if rest:
             self._partial_line.append(rest)
         return complete
+
+
+def _whole_events(chunk: bytes) -> list[bytes] | None:
+    """The `data` of a chunk that is nothing but whole events of one line each, as most are; else None."""
+    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or b"\r" in chunk:
+        return None
+    payloads = chunk[6:-2].split(b"\n\ndata: ")
+    return payloads if chunk.count(b"\n") == 2 * len(payloads) else None
 
 
 def encode_json(shape: object) -> bytes:

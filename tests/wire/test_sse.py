@@ -205,3 +205,33 @@ def test_what_is_framed_can_be_decoded(shapes: list[object]) -> None:
     stream = b"".join(frame(encode_json(shape)) for shape in shapes)
 
     assert [json.loads(payload) for payload in decode(*byte_by_byte(stream))] == shapes
+
+
+def test_a_byte_order_mark_is_only_taken_off_at_the_start() -> None:
+    decoder = SSEDecoder()
+
+    assert decoder.feed(b"\xef\xbb\xbfdata: 1\n\n") == [b"1"]
+    assert SSEDecoder().feed(b"data: 1\n\n\xef\xbb\xbfdata: 2\n\ndata: 3\n\n") == [b"1", b"3"]
+
+
+def test_a_byte_order_mark_after_a_whole_event_is_part_of_its_line() -> None:
+    decoder = SSEDecoder()
+    decoder.feed(b"data: 1\n\n")
+
+    assert decoder.feed(b"\xef\xbb\xbfdata: 2\n\n") == []
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"data: 1\n\nevent: ping\n\ndata: 2\n\n",
+        b"data: 1\ndata: 2\n\ndata: 3\n\n",
+        b"data: 1\n\n\ndata: 2\n\n",
+        b"data: 1\n\ndata:2\n\n",
+        b": comment\n\ndata: 2\n\n",
+    ],
+)
+def test_what_is_not_only_events_of_one_line_is_read_line_by_line(chunk: bytes) -> None:
+    decoder = SSEDecoder()
+
+    assert SSEDecoder().feed(chunk) == [payload for byte in chunk for payload in decoder.feed(bytes([byte]))]

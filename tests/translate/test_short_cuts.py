@@ -1,0 +1,142 @@
+"""The short cuts that most events take give the bytes of the long way: every recording goes through both."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from opendify.configuration.model_table import REASONINGS
+from opendify.errors import GatewayError
+from opendify.settings import AppMode, Reasoning
+from opendify.translate.dify_reply import ReplyReader, reply_reader
+from opendify.translate.openai_chat import ChatChoice
+from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
+from opendify.translate.reply_writer import ReplyWriter
+from opendify.translate.turn import ReplyEvent, ReplyFilter, TextDelta
+from opendify.wire import dify
+from opendify.wire.sse import SSEDecoder
+
+TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
+STREAMS = sorted(TRANSCRIPTS.rglob("*.sse"))
+PIECES_BYTES = 4_096
+
+
+class LongWayReader:
+    """Looks at every event."""
+
+    def __init__(self, reader: ReplyReader) -> None:
+        self._reader = reader
+
+    @property
+    def ended(self) -> bool:
+        return self._reader.ended
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        return self._reader.feed(event)
+
+    def read_plain_text(self, event: dify.StreamEvent) -> None:
+        return None
+
+    def close(self) -> Iterator[ReplyEvent]:
+        return self._reader.close()
+
+
+class LongWayFilter:
+    """Looks at every text."""
+
+    def __init__(self, reply_filter: ReplyFilter) -> None:
+        self._filter = reply_filter
+
+    def feed(self, event: ReplyEvent) -> Iterable[ReplyEvent]:
+        return self._filter.feed(event)
+
+    def lets_pass(self, text: str) -> bool:
+        return False
+
+
+class LongWayWriter(ReplyWriter):
+    """Builds every chunk anew."""
+
+    def _more_text(self, text: str) -> bytes:
+        if self._contradicted or not text:
+            return b""
+        self._text.append(text)
+        return self._choice(self._shapes.text(text))
+
+
+def frames(pipeline: ReplyPipeline, writer: ReplyWriter, payloads: Iterable[bytes]) -> bytes:
+    """What a client gets; a failure as its frame."""
+    written = []
+    try:
+        for payload in payloads:
+            written += [writer.feed(reply) for reply in pipeline.feed([dify.decode_event(payload)])]
+            if pipeline.ended:
+                return b"".join(written)
+        written += [writer.feed(reply) for reply in pipeline.close()]
+    except (GatewayError, dify.MalformedEvent) as error:
+        failure = error if isinstance(error, GatewayError) else GatewayError(str(error))
+        written.append(writer.fail(failure))
+    return b"".join(written)
+
+
+def mode_of(transcript: Path) -> AppMode:
+    return "workflow" if "workflow" in transcript.parts else "chat"
+
+
+def payloads_of(body: bytes, size: int) -> list[bytes]:
+    decoder = SSEDecoder()
+    starts = range(0, len(body), size)
+    return [payload for start in starts for payload in decoder.feed(body[start : start + size])]
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(TRANSCRIPTS).with_suffix(""))
+
+
+@pytest.mark.parametrize("transcript", STREAMS, ids=_name)
+def test_a_recording_gives_the_same_bytes_on_both_ways(transcript: Path) -> None:
+    payloads = payloads_of(transcript.read_bytes(), PIECES_BYTES)
+    for reasoning in REASONINGS:
+        for stop in ((), ("\n\n",)):
+            assert short_way(payloads, transcript, reasoning, stop) == long_way(
+                payloads, transcript, reasoning, stop
+            )
+
+
+def short_way(payloads: list[bytes], transcript: Path, reasoning: Reasoning, stop: tuple[str, ...]) -> bytes:
+    pipeline = ReplyPipeline(reply_reader(mode_of(transcript), None), reply_filters(reasoning, stop))
+    return frames(pipeline, _writer(ReplyWriter), payloads)
+
+
+def long_way(payloads: list[bytes], transcript: Path, reasoning: Reasoning, stop: tuple[str, ...]) -> bytes:
+    filters = [LongWayFilter(each) for each in reply_filters(reasoning, stop)]
+    pipeline = ReplyPipeline(LongWayReader(reply_reader(mode_of(transcript), None)), filters)
+    return frames(pipeline, _writer(LongWayWriter), payloads)
+
+
+def _writer(kind: type[ReplyWriter]) -> ReplyWriter:
+    return kind(ChatChoice(), completion_id="chatcmpl-1", created=1, model="bot", include_usage=True)
+
+
+@pytest.mark.parametrize("transcript", STREAMS, ids=_name)
+def test_a_recording_that_comes_in_whole_events_has_the_payloads_of_one_that_does_not(
+    transcript: Path,
+) -> None:
+    body = transcript.read_bytes()
+    decoder = SSEDecoder()
+    events = [event + b"\n\n" for event in body.split(b"\n\n") if event]
+
+    whole = [payload for event in events for payload in decoder.feed(event)]
+
+    assert whole[: len(payloads_of(body, 7))] == payloads_of(body, 7)
+
+
+@pytest.mark.parametrize(
+    "text", ["a", "é", "线", 'a "quoted" \\ line\n', "\u2028", "\ud83d", "\x7f", "a</script>"]
+)
+def test_any_text_makes_the_same_chunk_on_both_ways(text: str) -> None:
+    short, long = _writer(ReplyWriter), _writer(LongWayWriter)
+    short.open()
+    long.open()
+
+    assert short.feed(TextDelta(text)) == long.feed(TextDelta(text))
