@@ -422,6 +422,17 @@ def test_a_broken_turn_is_abandoned_once(breaks: Arrival) -> None:
     assert stand.held.story == ["started", "abandoned"]
 
 
+def test_a_turn_that_cannot_begin_anew_is_abandoned() -> None:
+    gone = b'{"code": "not_found", "message": "Conversation Not Exists.", "status": 404}'
+    held = FakeHeldTurn(can_begin_anew=False)
+    stand = Stand((0, Head(404, "application/json", None)), (0, gone), (0, None), held=held)
+
+    with pytest.raises(ConversationNotFound):
+        next(stand.frames)
+
+    assert held.story == ["begun anew", "abandoned"]
+
+
 def test_a_run_in_the_wrong_conversation_that_cannot_begin_anew_is_stopped_once(
     new_run_threads: NewThreads,
 ) -> None:

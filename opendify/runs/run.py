@@ -155,10 +155,19 @@ class Run:
             ConversationNotFound: The client named that very conversation, or a new one is gone too.
         """
         self._open.events.close(whole=False)
+        try:
+            self._open = self._open_anew()
+        except BaseException:
+            # The old run is closed, so `close` will hear of no end any more.
+            self._was_settled = True
+            self._held.abandon(may_have_begun=False)
+            raise
+
+    def _open_anew(self) -> OpenRun:
         if self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
         self._was_begun_anew, self._began = True, None
-        self._open = self._open_run()
+        return self._open_run()
 
     def _look_for_client(self, *, now_and_then: bool = False) -> None:
         now = self._clock()
