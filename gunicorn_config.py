@@ -8,6 +8,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from opendify import settings
+from opendify.dify.concurrency import instance_file
 from opendify.serving.capacity import limit_chats
 from opendify.serving.start import prepare_start
 
@@ -68,6 +69,8 @@ accesslog = None
 def on_starting(_server: Arbiter) -> None:
     """Make the first keys, and refuse what could not work, before anybody asks."""
     prepare_start()
+    # All workers must inherit one file.
+    instance_file()
 
 
 def post_worker_init(worker: Worker) -> None:

@@ -164,6 +164,8 @@ class RateLimited(GatewayError):
 class WorkerBusy(RateLimited):
     """Every slot of the process that took the request is taken; nothing was begun."""
 
+    is_of_the_app = False
+
     def headers(self) -> Mapping[str, str]:
         """Without the connection the next try may reach a process that has a slot."""
         return {**super().headers(), "Connection": "close"}

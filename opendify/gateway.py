@@ -10,6 +10,7 @@ from opendify.conversations.identity import ClientContext, dify_user
 from opendify.conversations.replay import Templates
 from opendify.conversations.tasks import is_task
 from opendify.dify.client import DifyClient
+from opendify.dify.concurrency import Concurrency, Place
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
@@ -77,6 +78,7 @@ class Gateway:
         self._settings = settings
         self._client = client
         self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
+        self._concurrency = Concurrency(settings, clock=clock)
         self._clock = clock
         self._now = now
         self._memory = DifyMemory(client)
@@ -186,6 +188,14 @@ class Gateway:
 
         def open_run() -> OpenRun:
             self._check_conversation(app, profile, held)
+            place = self._concurrency.take(app, person.client)
+            try:
+                return open_in(place)
+            except BaseException:
+                place.give_back()
+                raise
+
+        def open_in(place: Place) -> OpenRun:
             _refuse_the_gone(person)
             # Dify gives a file only to the user who uploaded it.
             files = self._hand_over(turn.attachments, app, profile, held.user)
@@ -202,9 +212,8 @@ class Gateway:
             pipeline = ReplyPipeline(
                 reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
             )
-            return OpenRun(
-                self._client.open_run(app, dify_request, client_socket=person.client.socket), pipeline
-            )
+            events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
+            return OpenRun(events, pipeline, place)
 
         return Run(
             open_run,

@@ -157,17 +157,24 @@ class Settings(_CommonSettings):
         "10",
         "Seconds of silence after which a stream gets a comment line, so that no proxy cuts it.",
     )
+    dify_max_concurrency: int = setting(
+        "DIFY_MAX_CONCURRENCY",
+        read.whole_number(0, 10_000),
+        "0",
+        "Runs that each Dify server gets at once, from all workers of an instance together; 0 is no limit.",
+    )
     queue_seconds: float = setting(
         "QUEUE_SECONDS",
         read.seconds(0, 300),
         "5",
-        "Seconds that a request waits for a free place before it is answered 429; 0 is not at all.",
+        "Seconds that a request waits for a place, in its worker or at Dify, before it is answered 429; 0 is "
+        "not at all.",
     )
     queue_length: int = setting(
         "QUEUE_LENGTH",
         read.whole_number(0, 10_000),
         "16",
-        "Requests that may wait so in each worker; all others are answered 429 at once.",
+        "Requests that may wait so, in each worker for each model; all others are answered 429 at once.",
     )
     dify_user_prefix: str = setting_without_default(
         "DIFY_USER_PREFIX", read.short_text, "", "Put in front of every user name that Dify gets to see."

@@ -12,7 +12,7 @@ SECRET = "app-Q7wErTy1UiOp2AsDfGh3JkLz"
 BASE = "https://dify.example/v1"
 OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
-    "history, reasoning, timeout_seconds, headers, ca_file, background_model, description"
+    "history, reasoning, timeout_seconds, max_concurrency, headers, ca_file, background_model, description"
 )
 
 
@@ -56,6 +56,7 @@ def test_a_model_needs_a_name_and_a_key() -> None:
             history="auto",
             reasoning="separate",
             timeout_seconds=None,
+            max_concurrency=None,
             headers={},
             ca_file=None,
             description="",
@@ -110,6 +111,7 @@ def test_python_literals_of_older_files_are_accepted(table: str) -> None:
         ("reasoning", "inline", "reasoning", "inline"),
         ("timeout_seconds", 45, "timeout_seconds", 45.0),
         ("timeout_seconds", 0.5, "timeout_seconds", 0.5),
+        ("max_concurrency", 10, "max_concurrency", 10),
         ("headers", {"X-Gateway": "a b"}, "headers", {"X-Gateway": "a b"}),
         ("ca_file", "/etc/ca.pem", "ca_file", Path("/etc/ca.pem")),
         ("ca_file", "deploy/ca.pem", "ca_file", PROJECT_FOLDER / "deploy/ca.pem"),
@@ -313,6 +315,9 @@ def test_a_key_that_cannot_work_is_refused(key: str, fault: str) -> None:
             '`history` must be "auto", "query", "off" or {"input": "name of the input"}',
         ),
         ({"reasoning": "hide"}, "`reasoning` must be one of separate, inline, drop"),
+        ({"max_concurrency": 0}, "`max_concurrency` must be a whole number from 1 to 10000"),
+        ({"max_concurrency": True}, "`max_concurrency` must be a whole number from 1 to 10000"),
+        ({"max_concurrency": 2.5}, "`max_concurrency` must be a whole number from 1 to 10000"),
         ({"timeout_seconds": 0}, "`timeout_seconds` must be a number above 0, at most 86400"),
         ({"timeout_seconds": True}, "`timeout_seconds` must be a number above 0, at most 86400"),
         ({"timeout_seconds": "60"}, "`timeout_seconds` must be a number above 0, at most 86400"),

@@ -57,6 +57,7 @@ def test_two_variables_are_enough() -> None:
         dify_total_timeout_seconds=1800,
         stream_commit_seconds=5,
         keepalive_seconds=10,
+        dify_max_concurrency=0,
         queue_seconds=5,
         queue_length=16,
         dify_user_prefix="",

@@ -54,7 +54,8 @@ Placement = Literal["auto", "query", "off"] | IntoInput
 class DifyApp:
     """One model: a Dify app, the server it lives on, and how it wants to be spoken to.
 
-    `timeout_seconds` is how long the app may stay silent; `inputs` are defaults, of which clients may
+    `timeout_seconds` is how long the app may stay silent; `max_concurrency` is how many runs it gets at
+    once; `inputs` are defaults, of which clients may
     override all but the `locked_inputs`; `mode` is asked of Dify unless it is set here;
     `background_model` answers the titles and tags that clients ask for behind a chat.
     """
@@ -72,6 +73,7 @@ class DifyApp:
     history: Placement = "auto"
     reasoning: Reasoning = "separate"
     timeout_seconds: float | None = None
+    max_concurrency: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     ca_file: Path | None = None
     background_model: str | None = None
@@ -157,6 +159,7 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         history=options.placement("history"),
         reasoning=options.choice("reasoning", REASONINGS) or "separate",
         timeout_seconds=options.timeout_seconds(),
+        max_concurrency=options.max_concurrency(),
         headers=options.headers(),
         ca_file=options.file("ca_file"),
         background_model=options.text("background_model"),
@@ -285,6 +288,14 @@ class _Options:
         if isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given <= 86_400:
             raise WrongValue("`timeout_seconds` must be a number above 0, at most 86400")
         return float(given)
+
+    def max_concurrency(self) -> int | None:
+        given = self._options.get("max_concurrency")
+        if given is None:
+            return None
+        if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 10_000:
+            raise WrongValue("`max_concurrency` must be a whole number from 1 to 10000")
+        return given
 
     def headers(self) -> dict[str, str]:
         given = self._options.get("headers")

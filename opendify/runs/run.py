@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from opendify.dify.concurrency import UNLIMITED, Place
 from opendify.dify.events import EventStream
 from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError
 from opendify.records import NOBODY, Client, Clock
@@ -24,6 +25,16 @@ class OpenRun:
 
     events: EventStream
     pipeline: ReplyPipeline
+    place: Place = UNLIMITED
+
+    def close(self, *, whole: bool, on_over: Callable[[], None] = lambda: None) -> None:
+        """See `EventStream.close`; its place at Dify is free when nothing goes on there any more."""
+
+        def over() -> None:
+            self.place.give_back()
+            on_over()
+
+        self.events.close(whole=whole, on_over=over)
 
 
 class Run:
@@ -112,7 +123,7 @@ class Run:
     def close(self) -> None:
         """See `ReplySource.close`."""
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
-        self._open.events.close(whole=is_over_at_dify, on_over=self._abandon_unless_settled)
+        self._open.close(whole=is_over_at_dify, on_over=self._abandon_unless_settled)
 
     def _abandon_unless_settled(self) -> None:
         """The place is given up only when nothing goes on in it any more."""
@@ -154,7 +165,7 @@ class Run:
         Raises:
             ConversationNotFound: The client named that very conversation, or a new one is gone too.
         """
-        self._open.events.close(whole=False)
+        self._open.close(whole=False)
         try:
             self._open = self._open_anew()
         except BaseException:
