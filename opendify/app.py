@@ -7,7 +7,11 @@ import flask
 
 from opendify.access.keys import KeyRing
 from opendify.access.tokens import read_user_token
-from opendify.conversation_admin.administration import ConversationAdmin, open_configured_store
+from opendify.conversation_admin.administration import (
+    ConversationAdmin,
+    open_configured_answers,
+    open_configured_store,
+)
 from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
 from opendify.dify.client import DifyClient, TransportFactory
 from opendify.gateway import Gateway
@@ -52,7 +56,8 @@ def create_app(
     keys = KeyRing(settings)
     client = DifyClient(settings, transport=transport, clock=clock)
     store = store or open_configured_store(settings)
-    gateway = Gateway(settings, client, store, clock=clock, now=now, sleep=sleep)
+    answers = open_configured_answers(settings)
+    gateway = Gateway(settings, client, store, answers=answers, clock=clock, now=now, sleep=sleep)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     app = flask.Flask("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
@@ -64,7 +69,8 @@ def create_app(
     # The server limits them, which knows how many requests a process can serve at once.
     app.extensions[SLOTS] = slots
     app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings), slots))
-    app.register_blueprint(admin_blueprint(ConversationAdmin(settings, store, client, now=now), keys))
+    admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
+    app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock)))
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)

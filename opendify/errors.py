@@ -72,6 +72,13 @@ class InternalError(GatewayError):
     should_retry = False
 
 
+class RepeatRefused(GatewayError):
+    """A repeat of a request whose outcome is not known, so that running it again could pay twice."""
+
+    code = "repeat_refused"
+    should_retry = False
+
+
 class InvalidRequest(GatewayError):
     """What the client sent cannot be served as it is."""
 
@@ -92,6 +99,12 @@ class ContextLengthExceeded(InvalidRequest):
 
     code = "context_length_exceeded"
     is_of_the_app = True
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The `Idempotency-Key` was used for another request within its time."""
+
+    code = "idempotency_key_reused"
 
 
 class Unauthorized(InvalidRequest):
@@ -183,11 +196,12 @@ class QuotaExceeded(GatewayError):
 
 
 class ClientLeft(GatewayError):
-    """Nobody waits for the answer any more; this status is only seen in the log."""
+    """The client left and the run was stopped; only the log sees it, and a repeat of the request."""
 
     status = 499
     type = "invalid_request_error"
     code = "client_closed_request"
+    should_retry = False
 
 
 class DifyError(GatewayError):

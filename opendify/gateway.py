@@ -15,9 +15,13 @@ from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
+from opendify.runs.attempts import Attempt
+from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.run import OpenRun, Run
 from opendify.settings import DifyApp, Settings
+from opendify.stores.answer_keeper import AnswerKeeper
+from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
 from opendify.stores.forgiving import ForgivingStore
 from opendify.stores.housekeeping import Housekeeping
@@ -46,19 +50,25 @@ class WholeAnswer:
 
 @dataclass(frozen=True, slots=True)
 class CollectedReply:
-    """A reply, and whether the client counts on a memory that is gone."""
+    """A reply, what it is called, and whether the client counts on a memory that is gone."""
 
+    id: str
+    created: int
     reply: Reply
     memory_was_lost: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """For whom a run is: the holder of a key, the user that the request names, and who waits for it."""
+    """For whom a run is: the holder of a key, the user that the request names, and who waits for it.
+
+    `attempt` is None where the client gives no sign that it would repeat the request.
+    """
 
     caller: Caller
     context: ClientContext
     client: Client = NOBODY
+    attempt: Attempt | None = None
 
 
 class Gateway:
@@ -70,11 +80,15 @@ class Gateway:
         client: DifyClient,
         store: ConversationStore,
         *,
+        answers: AnswerStore | None = None,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`clock` measures waiting; `now` is Unix time, for `created` and the store."""
+        """`clock` measures waiting; `now` is Unix time, for `created` and the stores.
+
+        Without `answers` nothing is kept for requests that are repeated.
+        """
         self._settings = settings
         self._client = client
         self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
@@ -100,6 +114,8 @@ class Gateway:
             sleep=sleep,
         )
 
+        self._repeats = _repeats(settings, answers, now, sleep)
+
     def list_models(self) -> list[Mapping[str, object]]:
         """All models and their aliases, in table order; asks nobody, so it answers with Dify down."""
         return [model_shape(name, None) for app in self._settings.models for name in (app.name, *app.aliases)]
@@ -119,11 +135,11 @@ class Gateway:
 
     def create_chat_completion(self, request: ChatCompletionRequest, person: Person) -> WholeAnswer:
         """A whole chat completion."""
-        collected = self._collect(request, read_turn(request), person)
+        collected = self._collect(request, read_turn(request), "chatcmpl", person)
         body = chat_completion(
             collected.reply,
-            completion_id=_new_id("chatcmpl"),
-            created=int(self._now()),
+            completion_id=collected.id,
+            created=collected.created,
             model=request.model or "",
         )
         return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
@@ -136,11 +152,11 @@ class Gateway:
     def create_completion(self, request: CompletionRequest, person: Person) -> WholeAnswer:
         """A whole text completion."""
         turn = read_prompt(request)
-        collected = self._collect(request, turn, person)
+        collected = self._collect(request, turn, "cmpl", person)
         body = text_completion(
             collected.reply,
-            completion_id=_new_id("cmpl"),
-            created=int(self._now()),
+            completion_id=collected.id,
+            created=collected.created,
             model=request.model or "",
             echo=_echo(request, turn),
         )
@@ -149,31 +165,47 @@ class Gateway:
     def close(self) -> None:
         """Close what was opened."""
         self._client.close()
+        self._repeats.close()
 
     def _stream(
         self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
     ) -> ReplyStream:
-        run = self._begin_run(request, turn, person, streamed=True)
+        answer = self._begin_answer(request, turn, id_prefix, person, streamed=True)
         writer = ReplyWriter(
             shapes,
-            completion_id=_new_id(id_prefix),
-            created=int(self._now()),
+            completion_id=answer.id,
+            created=answer.created,
             model=request.model or "",
             include_usage=bool(request.stream_options and request.stream_options.include_usage),
         )
         return ReplyStream(
-            run,
+            answer.source,
             writer,
             commit_seconds=self._settings.stream_commit_seconds,
             keepalive_seconds=self._settings.keepalive_seconds,
             clock=self._clock,
         )
 
-    def _collect(self, request: SamplingParameters, turn: Turn, person: Person) -> CollectedReply:
-        with closing(self._begin_run(request, turn, person, streamed=False)) as run:
-            reply = collect_reply(run.replies())
-            run.settle(reply.text)
-            return CollectedReply(reply, run.memory_was_lost)
+    def _collect(
+        self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person
+    ) -> CollectedReply:
+        answer = self._begin_answer(request, turn, id_prefix, person, streamed=False)
+        with closing(answer.source) as source:
+            reply = collect_reply(source.replies())
+            source.settle(reply.text)
+            return CollectedReply(answer.id, answer.created, reply, source.memory_was_lost)
+
+    def _begin_answer(
+        self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person, *, streamed: bool
+    ) -> Answer:
+        asked = Asked(
+            attempt=person.attempt,
+            id=_new_id(id_prefix),
+            user=dify_user(person.context, person.caller, self._settings.dify_user_prefix),
+            begin=lambda: self._begin_run(request, turn, person, streamed=streamed),
+            client=person.client,
+        )
+        return self._repeats.answer(asked)
 
     def _begin_run(self, request: SamplingParameters, turn: Turn, person: Person, *, streamed: bool) -> Run:
         """Everything from the model's name to a run that goes on at Dify."""
@@ -262,6 +294,18 @@ class Gateway:
                 source = {"transfer_method": "local_file", "upload_file_id": upload_id}
             files.append({"type": attachment.type, **source})
         return files
+
+
+def _repeats(
+    settings: Settings, answers: AnswerStore | None, now: Clock, sleep: Callable[[float], None]
+) -> Repeats:
+    times = KeepTimes(settings.repeat_window_seconds, settings.idempotency_key_ttl_seconds)
+    keeper = None
+    if answers is not None:
+        most_bytes = settings.answer_store_max_bytes
+        keeper = AnswerKeeper(answers, crash_seconds=times.repeat_seconds, most_bytes=most_bytes, now=now)
+    patience_seconds = settings.dify_total_timeout_seconds
+    return Repeats(keeper, times, patience_seconds=patience_seconds, now=now, sleep=sleep)
 
 
 def _refuse_the_gone(person: Person) -> None:

@@ -226,6 +226,31 @@ class Settings(_CommonSettings):
         "1000000",
         "So many conversations are remembered; beyond that the oldest are forgotten.",
     )
+    answer_store: str = setting(
+        "ANSWER_STORE",
+        read.answer_store,
+        "auto",
+        "Where answers are kept for repeats of their requests: `auto` is beside the conversations (SQLite: "
+        "`answers.db` in `DATA_DIR`), `off` is nowhere, so that a repeat runs again; or a URL as above.",
+    )
+    idempotency_key_ttl_seconds: float = setting(
+        "IDEMPOTENCY_KEY_TTL_SECONDS",
+        read.seconds(1, 86_400),
+        "900",
+        "Seconds that a finished answer is kept under its request's `Idempotency-Key`.",
+    )
+    repeat_window_seconds: float = setting(
+        "REPEAT_WINDOW_SECONDS",
+        read.seconds(1, 3_600),
+        "60",
+        "Seconds that failures, and answers to SDKs that retry by themselves, are kept.",
+    )
+    answer_store_max_bytes: int = setting(
+        "ANSWER_STORE_MAX_BYTES",
+        read.whole_number(0, 1024**4),
+        str(256 * 1024**2),
+        "Bytes of answers that are kept; beyond that of the oldest only that they were given.",
+    )
     dify_message_time_resolution_seconds: float = setting(
         "DIFY_MESSAGE_TIME_RESOLUTION",
         read.seconds(0, 60),

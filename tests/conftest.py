@@ -2,7 +2,7 @@
 
 import ipaddress
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,14 +36,19 @@ def dify() -> MockDify:
 
 
 @pytest.fixture
-def serve(dify: MockDify, tmp_path: Path) -> Serve:
+def serve(dify: MockDify, tmp_path: Path) -> Iterator[Serve]:
     """Makes a test client of the app in front of `dify`; takes what `make_settings` takes."""
+    made = []
 
     def client(models: dict[str, object] | None = None, /, **environ: str) -> FlaskClient:
         settings = make_settings(models, **{"DATA_DIR": str(tmp_path), **environ})
-        return create_app(settings, transport=dify.transport, now=lambda: 1_700_000_000).test_client()
+        app = create_app(settings, transport=dify.transport, now=lambda: 1_700_000_000)
+        made.append(app.extensions["opendify"])
+        return app.test_client()
 
-    return client
+    yield client
+    for gateway in made:
+        gateway.close()
 
 
 @pytest.fixture

@@ -153,9 +153,11 @@ REQUEST = "invalid_request_error"
 TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "GatewayError": (500, "server_error", "internal_error", None, False),
     "InternalError": (500, "server_error", "internal_error", False, False),
+    "RepeatRefused": (500, "server_error", "repeat_refused", False, False),
     "InvalidRequest": (400, REQUEST, None, None, False),
     "InvalidInput": (400, REQUEST, "invalid_input", None, False),
     "ContextLengthExceeded": (400, REQUEST, "context_length_exceeded", None, False),
+    "IdempotencyKeyReused": (400, REQUEST, "idempotency_key_reused", None, False),
     "Unauthorized": (401, REQUEST, "invalid_api_key", None, False),
     "PermissionDenied": (403, REQUEST, "permission_denied", None, False),
     "ModelNotFound": (404, REQUEST, "model_not_found", None, False),
@@ -167,8 +169,8 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "RateLimited": (429, "requests", "rate_limit_exceeded", None, True),
     "WorkerBusy": (429, "requests", "rate_limit_exceeded", None, True),
     "QuotaExceeded": (429, "insufficient_quota", "insufficient_quota", False, False),
-    # Nobody reads it; a status that other servers' logs use too.
-    "ClientLeft": (499, REQUEST, "client_closed_request", None, False),
+    # A status that other servers' logs use too.
+    "ClientLeft": (499, REQUEST, "client_closed_request", False, False),
     "DifyError": (502, "server_error", "upstream_error", False, False),
     "DifyAuthError": (502, "server_error", "upstream_auth_error", False, False),
     "DifyAppError": (502, "server_error", "upstream_app_error", False, False),

@@ -8,11 +8,16 @@ from dataclasses import dataclass
 
 import click
 
-from opendify.conversation_admin.administration import ConversationAdmin, open_configured_store
+from opendify.conversation_admin.administration import (
+    ConversationAdmin,
+    open_configured_answers,
+    open_configured_store,
+)
 from opendify.conversation_admin.archive import StorePlace
 from opendify.dify.client import DifyClient
 from opendify.errors import GatewayError
 from opendify.settings import Settings, SettingsError, load_settings
+from opendify.stores.answers import AnswerStore
 from opendify.stores.backup import WrongFile
 from opendify.stores.base import ConversationStore, StoreUnavailable
 
@@ -24,11 +29,12 @@ class Operator:
     settings: Settings
     store: ConversationStore
     client: DifyClient
+    answers: AnswerStore | None
 
     @property
     def admin(self) -> ConversationAdmin:
         """The same as the admin routes use."""
-        return ConversationAdmin(self.settings, self.store, self.client)
+        return ConversationAdmin(self.settings, self.store, self.client, answers=self.answers)
 
     @property
     def place(self) -> StorePlace:
@@ -50,7 +56,10 @@ def operating() -> Iterator[Operator]:
             stack.callback(store.close)
             client = DifyClient(settings)
             stack.callback(client.close)
-            yield Operator(settings, store, client)
+            answers = open_configured_answers(settings)
+            if answers:
+                stack.callback(answers.close)
+            yield Operator(settings, store, client, answers)
     except SettingsError as error:
         for fault in error.faults:
             click.echo(fault, err=True)

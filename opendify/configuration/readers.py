@@ -145,6 +145,15 @@ def store_url(text: str) -> str:
     return text
 
 
+def answer_store(text: str) -> str:
+    if text.lower() in {"auto", "off"}:
+        return text.lower()
+    try:
+        return store_url(text)
+    except WrongValue as error:
+        raise WrongValue(f"{error}, auto or off") from None
+
+
 def header_names(text: str) -> tuple[str, ...]:
     names = split_list(text)
     for name in names:

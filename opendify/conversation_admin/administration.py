@@ -10,6 +10,7 @@ from opendify.dify.client import DifyClient
 from opendify.errors import ConversationNotFound, DifyAppError, DifyUnreachable, GatewayError
 from opendify.records import Caller, Clock
 from opendify.settings import DifyApp, Settings, SettingsError
+from opendify.stores.answers import AnswerStore, open_answer_store
 from opendify.stores.base import ConversationStore, StoredConversation, StoreStatistics
 from opendify.stores.opening import open_store
 from opendify.translate.dify_errors import error_from_response
@@ -39,11 +40,18 @@ class ConversationAdmin:
     """Every method may raise `StoreUnavailable`."""
 
     def __init__(
-        self, settings: Settings, store: ConversationStore, client: DifyClient, *, now: Clock = time.time
+        self,
+        settings: Settings,
+        store: ConversationStore,
+        client: DifyClient,
+        *,
+        answers: AnswerStore | None = None,
+        now: Clock = time.time,
     ) -> None:
-        """`now` is Unix time."""
+        """`now` is Unix time; a person's `answers` go with their conversations."""
         self._settings = settings
         self._store = store
+        self._answers = answers
         self._client = client
         self.now = now
 
@@ -94,12 +102,15 @@ class ConversationAdmin:
         self._store.delete(stored_id)
 
     def delete_user(self, user: str, key: str | None, *, at_dify: bool) -> UserDeletion:
-        """Forget all conversations of one user.
+        """Forget all conversations of one user, and the answers that are kept for repeats.
 
         `user` is Dify's; with the name of a `key` it is the person as the holder of
         that key names them, imported chats included. What Dify does not delete stays
         stored, so that it can be tried again.
         """
+        name = self._dify_user(user, key)
+        if self._answers:
+            self._answers.delete_of_user(name)
         deleted, failures, unreachable = 0, list[DeletionFailure](), dict[str, GatewayError]()
         for conversation in self.of_user(user, key):
             try:
@@ -114,7 +125,6 @@ class ConversationAdmin:
                 failures.append(DeletionFailure(conversation, error))
             else:
                 deleted += self._store.delete(conversation.id)
-        name = self._dify_user(user, key)
         return UserDeletion(name, deleted, deleted if at_dify else None, tuple(failures))
 
     def clean_up(self, max_age_days: float) -> int:
@@ -165,6 +175,24 @@ def open_configured_store(settings: Settings) -> ConversationStore:
         return open_store(settings.conversation_store_url, settings.data_dir, ttl_seconds=ttl_seconds)
     except ValueError as error:
         raise SettingsError(f"CONVERSATION_STORE_URL: {error}") from None
+
+
+def open_configured_answers(settings: Settings) -> AnswerStore | None:
+    """The store of answers that the settings name; None where nothing is to be kept.
+
+    Raises:
+        SettingsError: They name none.
+    """
+    url = settings.answer_store
+    if url == "off":
+        return None
+    if url == "auto":
+        beside = settings.conversation_store_url
+        url = "sqlite:///data/answers.db" if beside.lower().startswith("sqlite:") else beside
+    try:
+        return open_answer_store(url, settings.data_dir)
+    except ValueError as error:
+        raise SettingsError(f"ANSWER_STORE: {error}") from None
 
 
 def statistics_shape(statistics: StoreStatistics, now: float) -> Mapping[str, object]:

@@ -29,12 +29,17 @@ logger = logging.getLogger(__name__)
 
 def parse(shape: type[RequestT]) -> RequestT:
     """The request's body, whatever its `Content-Type` says: curl's default is a form's."""
+    return parse_request(shape, read_body())
+
+
+def read_body() -> bytes:
+    """The request's raw body, which can be read once."""
     request = flask.request
     body = request.get_data(cache=False)
     limit = request.max_content_length
     if request.content_length is None and limit is not None and len(body) >= limit:
         raise RequestEntityTooLarge  # werkzeug stops reading there, and does not say so.
-    return parse_request(shape, body)
+    return body
 
 
 def json_response(

@@ -14,12 +14,14 @@ from opendify.conversations.identity import (
 )
 from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Caller
-from opendify.routes.answers import dify_headers, event_stream, json_response, parse
+from opendify.routes.answers import dify_headers, event_stream, json_response, read_body
 from opendify.routes.paths import DEPLOYMENT
+from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
+from opendify.wire.openai_errors import parse_request
 
 _RequestT = TypeVar("_RequestT", bound=SamplingParameters)
 
@@ -31,10 +33,14 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     def authenticated() -> Caller:
         return keys.authenticate(flask.request.headers, flask.request.remote_addr)
 
-    def person(caller: Caller, body: SamplingParameters, safety_identifier: object = None) -> Person:
+    def person(
+        caller: Caller, raw: bytes, body: SamplingParameters, safety_identifier: object = None
+    ) -> Person:
         request = flask.request
         context = read_client_context(request.headers, _identity(body, safety_identifier), rules)
-        return Person(caller, context, client_of(request.environ))
+        question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
+        attempt = read_attempt(request.headers, caller, question)
+        return Person(caller, context, client_of(request.environ), attempt)
 
     def enter(who: Person) -> None:
         slots.enter(flask.request.environ, who.client)
@@ -42,8 +48,9 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
         caller = authenticated()
-        body = _with_deployment(parse(ChatCompletionRequest))
-        who = person(caller, body, body.safety_identifier)
+        raw = read_body()
+        body = _with_deployment(parse_request(ChatCompletionRequest, raw))
+        who = person(caller, raw, body, body.safety_identifier)
         enter(who)
         if body.stream:
             return event_stream(gateway.stream_chat_completion(body, who))
@@ -52,8 +59,9 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
         caller = authenticated()
-        body = _with_deployment(parse(CompletionRequest))
-        who = person(caller, body)
+        raw = read_body()
+        body = _with_deployment(parse_request(CompletionRequest, raw))
+        who = person(caller, raw, body)
         enter(who)
         if body.stream:
             return event_stream(gateway.stream_completion(body, who))

@@ -2,7 +2,7 @@
 
 import os
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Lock
 from time import monotonic
@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from opendify.stores.base import StoreUnavailable
-from opendify.stores.migrations.postgres import migrate
+from opendify.stores.migrations.postgres import VERSION_TABLE, migrate
 
 _MAX_CONNECTIONS: Final = 8
 _TIMEOUT_SECONDS: Final = 1.0
@@ -39,11 +39,19 @@ class ImpatientConnection(psycopg.Connection[Row]):
 class PostgresPool:
     """This process's connections; the first use migrates the database.
 
+    `version_table` counts the `steps` that it has had.
+
     Raises:
         ValueError: `url` is none that PostgreSQL's client understands.
     """
 
-    def __init__(self, url: str, steps: Sequence[Sequence[LiteralString]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        steps: Sequence[Sequence[LiteralString]],
+        *,
+        version_table: LiteralString = VERSION_TABLE,
+    ) -> None:
         try:
             ports = str(conninfo_to_dict(url).get("port") or "").split(",")
         except psycopg.Error:
@@ -52,13 +60,14 @@ class PostgresPool:
             raise ValueError(_FORM)
         self._url = url
         self._steps = steps
+        self._version_table = version_table
         self._by_process: dict[int, _OfProcess] = {}
 
     @contextmanager
     def connection(self, *, slow: bool = False) -> Iterator[ImpatientConnection]:
         """A connection in autocommit mode; `slow` is for what reads the whole table."""
         try:
-            with self._mine().connection(self._steps) as connection:
+            with self._mine().connection(self._migrate) as connection:
                 connection.timeout_seconds = _SLOW_TIMEOUT_SECONDS if slow else _TIMEOUT_SECONDS
                 yield connection
         except psycopg.Error as error:
@@ -69,6 +78,9 @@ class PostgresPool:
         mine = self._by_process.pop(os.getpid(), None)
         if mine is not None:
             mine.close()
+
+    def _migrate(self, connection: ImpatientConnection) -> None:
+        migrate(connection, self._steps, self._version_table)
 
     def _mine(self) -> "_OfProcess":
         # A pool does not survive a fork; the parent's is left alone.
@@ -99,7 +111,7 @@ class _OfProcess:
         )
 
     @contextmanager
-    def connection(self, steps: Sequence[Sequence[LiteralString]]) -> Iterator[ImpatientConnection]:
+    def connection(self, migrate: Callable[[ImpatientConnection], None]) -> Iterator[ImpatientConnection]:
         if monotonic() < self._refuse_until:
             raise psycopg.OperationalError("no connection could be made a moment ago")
         with self._lock:
@@ -109,7 +121,7 @@ class _OfProcess:
         connection = self._live_connection()
         self._in_use.add(connection)
         try:
-            self._migrate_once(connection, steps)
+            self._migrate_once(connection, migrate)
             yield connection
         except psycopg.errors.UndefinedTable:
             # Somebody dropped or restored the database; the next use looks again.
@@ -146,12 +158,12 @@ class _OfProcess:
         self._pool.close()
 
     def _migrate_once(
-        self, connection: ImpatientConnection, steps: Sequence[Sequence[LiteralString]]
+        self, connection: ImpatientConnection, migrate: Callable[[ImpatientConnection], None]
     ) -> None:
         if self._is_migrated:
             return
         connection.timeout_seconds = _SLOW_TIMEOUT_SECONDS
-        migrate(connection, steps)
+        migrate(connection)
         self._is_migrated = True
 
 

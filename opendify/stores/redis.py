@@ -1,17 +1,14 @@
 """Conversations in a Redis that several machines share."""
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
 from typing import Final, TypeVar
 
 import msgspec
-import redis
 
 from opendify.stores import redis_scripts as scripts
 from opendify.stores.base import StoredConversation, StoreStatistics, StoreUnavailable
-from opendify.stores.redis_client import Client, connect, read_redis_url
+from opendify.stores.redis_client import RedisScripts, read_redis_url
 from opendify.stores.rows import storable_text, write_row
 
 _PIECE: Final = 500
@@ -33,7 +30,7 @@ class RedisStore:
     def __init__(self, url: str, *, ttl_seconds: float | None = None) -> None:
         self._address = read_redis_url(url)
         self._ttl_milliseconds = round((ttl_seconds or 0) * 1000)
-        self._by_process: dict[int, Client] = {}
+        self._scripts = RedisScripts(self._address)
 
     def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         if not match_key:
@@ -144,10 +141,7 @@ class RedisStore:
         self._run(scripts.SIZE, scripts.RECENT)
 
     def close(self) -> None:
-        client = self._by_process.pop(os.getpid(), None)
-        if client is not None:
-            with suppress(redis.RedisError, OSError):
-                client.close()
+        self._scripts.close()
 
     def _newest(self, index: str, limit: int | None) -> list[StoredConversation]:
         found: list[StoredConversation] = []
@@ -172,26 +166,7 @@ class RedisStore:
         return deleted
 
     def _run(self, script: scripts.Script, key: str, *arguments: scripts.Argument) -> object:
-        with _errors_mapped():
-            client = self._client()
-            try:
-                return client.evalsha(script.sha, 1, key, *arguments)
-            except redis.exceptions.NoScriptError:
-                return client.eval(script.source, 1, key, *arguments)
-
-    def _client(self) -> Client:
-        # A child does not share its parent's sockets, nor locks that a thread may have held.
-        pid = os.getpid()
-        return self._by_process.get(pid) or self._by_process.setdefault(pid, connect(self._address))
-
-
-@contextmanager
-def _errors_mapped() -> Iterator[None]:
-    try:
-        yield
-    # That of the cluster is no `RedisError`.
-    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
-        raise StoreUnavailable(f"Redis: {error}") from error
+        return self._scripts.run(script, key, *arguments)
 
 
 def _row_key(id: str) -> str:

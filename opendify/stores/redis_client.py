@@ -1,5 +1,8 @@
 """Clients for one Redis, for one behind sentinels, and for a cluster, by their URLs."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -9,6 +12,9 @@ from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.retry import Retry
 from redis.sentinel import Sentinel
+
+from opendify.stores.base import StoreUnavailable
+from opendify.stores.redis_scripts import Argument, Script
 
 TIMEOUT_SECONDS: Final = 1.0
 _MAX_CONNECTIONS: Final = 32
@@ -82,6 +88,48 @@ def connect(address: RedisAddress) -> Client:
         address.service, db=address.database, **options, **credentials
     )
     return client
+
+
+class RedisScripts:
+    """Runs scripts, with a client of each process's own; nothing is contacted before the first."""
+
+    def __init__(self, address: RedisAddress) -> None:
+        self._address = address
+        self._by_process: dict[int, Client] = {}
+
+    def run(self, script: Script, key: str, *arguments: Argument) -> object:
+        """What the script returns; `key` tells a cluster's node.
+
+        Raises:
+            StoreUnavailable: Redis did not run it, or did not say so.
+        """
+        with _errors_mapped():
+            client = self._client()
+            try:
+                return client.evalsha(script.sha, 1, key, *arguments)
+            except redis.exceptions.NoScriptError:
+                return client.eval(script.source, 1, key, *arguments)
+
+    def close(self) -> None:
+        """Close this process's connections."""
+        client = self._by_process.pop(os.getpid(), None)
+        if client is not None:
+            with suppress(redis.RedisError, OSError):
+                client.close()
+
+    def _client(self) -> Client:
+        # A child does not share its parent's sockets, nor locks that a thread may have held.
+        pid = os.getpid()
+        return self._by_process.get(pid) or self._by_process.setdefault(pid, connect(self._address))
+
+
+@contextmanager
+def _errors_mapped() -> Iterator[None]:
+    try:
+        yield
+    # That of the cluster is no `RedisError`.
+    except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
+        raise StoreUnavailable(f"Redis: {error}") from error
 
 
 _FORMS: Final = (

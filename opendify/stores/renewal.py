@@ -21,7 +21,8 @@ class ClaimRenewal:
     stop; its claim must not end meanwhile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, interval_seconds: float = _INTERVAL_SECONDS) -> None:
+        self._interval_seconds = interval_seconds
         self._held: set[Keeps] = set()
         self._lock = threading.Lock()
         self._is_running = False
@@ -43,7 +44,7 @@ class ClaimRenewal:
     def _run(self) -> None:
         pause = threading.Event()
         while True:
-            pause.wait(_INTERVAL_SECONDS)
+            pause.wait(self._interval_seconds)
             with self._lock:
                 held = list(self._held)
                 self._is_running = bool(held)

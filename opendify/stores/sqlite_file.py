@@ -28,10 +28,18 @@ class SQLiteFile:
     """
 
     def __init__(
-        self, path: Path, steps: Sequence[Sequence[str]], busy_timeout_seconds: float, clock: Clock
+        self,
+        path: Path,
+        steps: Sequence[Sequence[str]],
+        busy_timeout_seconds: float,
+        clock: Clock,
+        *,
+        pragmas: Sequence[str] = (),
     ) -> None:
+        """`pragmas` are more of them, for each connection."""
         self.path = path
         self._steps = steps
+        self._pragmas = pragmas
         self._busy_timeout_seconds = busy_timeout_seconds
         self._clock = clock
         self._lock = Lock()
@@ -72,7 +80,7 @@ class SQLiteFile:
         with self.reading():
             pass
         try:
-            with closing(_connect(self.path, self._busy_timeout_seconds)) as connection:
+            with closing(self._connect()) as connection:
                 yield connection
         except sqlite3.Error as error:
             raise StoreUnavailable(f"{self.path}: {error}") from error
@@ -127,7 +135,7 @@ class SQLiteFile:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The `-wal` and `-shm` files take over the mode of the file.
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = _connect(self.path, self._busy_timeout_seconds)
+        connection = self._connect()
         try:
             _use_wal(connection, self._busy_timeout_seconds)
             migrate(connection, self.path, self._steps)
@@ -135,6 +143,9 @@ class SQLiteFile:
             connection.close()
             raise
         return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        return _connect(self.path, self._busy_timeout_seconds, self._pragmas)
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -149,7 +160,7 @@ class SQLiteFile:
         return StoreUnavailable(f"{self.path}: {error}")
 
 
-def _connect(path: Path, busy_timeout_seconds: float) -> sqlite3.Connection:
+def _connect(path: Path, busy_timeout_seconds: float, pragmas: Sequence[str]) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=busy_timeout_seconds, isolation_level=None, check_same_thread=False
     )
@@ -158,6 +169,8 @@ def _connect(path: Path, busy_timeout_seconds: float) -> sqlite3.Connection:
     # Four times SQLite's own: turns hit random pages, which fewer and larger checkpoints write once.
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA cache_size = -8000")
+    for pragma in pragmas:
+        connection.execute(pragma)
     return connection
 
 

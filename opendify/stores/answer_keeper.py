@@ -1,0 +1,201 @@
+"""One process's way to the store of answers: a store that is down stops no chat, and what expired goes."""
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from opendify.records import Clock
+from opendify.stores.answers import NOT_KEPT, AnswerStore, StoredAnswer
+from opendify.stores.base import StoreUnavailable
+from opendify.stores.renewal import ClaimRenewal
+
+# So long after its holder's death a request counts as one whose outcome nobody knows.
+CLAIM_SECONDS: Final = 20.0
+_RENEWAL_SECONDS: Final = 5.0
+_SWEEP_SECONDS: Final = 15.0
+_MOST_BYTES_OF_ONE: Final = 8 * 1024**2
+
+_Result = TypeVar("_Result")
+_Otherwise = TypeVar("_Otherwise")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A request that may begin; see `StoredAnswer`. `anew` is one that looks for no other under its key."""
+
+    id: str
+    key: str
+    fingerprint: str
+    user: str
+    anew: bool
+
+
+class AnswerKeeper:
+    """Notes requests, and holds them while they go on.
+
+    While the store is down nothing is noted and nothing is known: a repeat of a request
+    runs again. `now` is Unix time; `crash_seconds` is how long it is known that a request
+    began whose holder died.
+    """
+
+    def __init__(
+        self,
+        store: AnswerStore,
+        *,
+        crash_seconds: float,
+        most_bytes: int,
+        now: Clock,
+        sweep_seconds: float = _SWEEP_SECONDS,
+        renewal_seconds: float = _RENEWAL_SECONDS,
+    ) -> None:
+        self._store = store
+        self._crash_seconds = crash_seconds
+        self._now = now
+        self._answers = _ForgivingAnswers(store, now)
+        self._renewal = ClaimRenewal(interval_seconds=renewal_seconds)
+        self._sweep = _Sweep(self._answers, most_bytes, sweep_seconds)
+
+    @property
+    def failures(self) -> int:
+        """How often the store did not answer."""
+        return self._answers.failures
+
+    def begin(self, request: NewRequest) -> "StoredAnswer | Note":
+        """The one that is known under the request's key; else the request, to be held until it ends."""
+        now = self._now()
+        answer = StoredAnswer(
+            id=request.id,
+            key=request.key,
+            fingerprint=request.fingerprint,
+            user=request.user,
+            begun_at=now,
+            claimed_until=now + CLAIM_SECONDS,
+            expires_at=now + CLAIM_SECONDS + self._crash_seconds,
+        )
+        known = self._answers.begin(answer, anew=request.anew)
+        return known or Note(request.id, self._answers, self._renewal, self._sweep, self._crash_seconds)
+
+    def look_again(self, known: StoredAnswer) -> StoredAnswer | None:
+        """What became of `known`, itself where the store is down; None where it was forgotten."""
+        return self._answers.find(known)
+
+    def close(self) -> None:
+        """End the cleaning, and close the connections; the next use opens others."""
+        self._sweep.end()
+        self._store.close()
+
+
+class Note:
+    """A request that goes on: its holder ends it, with `finish` or `forget`."""
+
+    def __init__(
+        self,
+        id: str,
+        answers: "_ForgivingAnswers",
+        renewal: ClaimRenewal,
+        sweep: "_Sweep",
+        crash_seconds: float,
+    ) -> None:
+        self._id = id
+        self._answers = answers
+        self._renewal = renewal
+        self._sweep = sweep
+        self._crash_seconds = crash_seconds
+        renewal.add(self)
+
+    def keep(self) -> None:
+        """It still goes on."""
+        self._answers.renew(self._id, self._crash_seconds)
+
+    def finish(self, outcome: bytes, *, keep_seconds: float) -> None:
+        """It ended so; of what is too large it is only known that it ended."""
+        self._renewal.remove(self)
+        kept = outcome if len(outcome) <= _MOST_BYTES_OF_ONE else NOT_KEPT
+        self._answers.finish(self._id, kept, keep_seconds)
+        self._sweep.come_by()
+
+    def forget(self) -> None:
+        """It never began."""
+        self._renewal.remove(self)
+        self._answers.forget(self._id)
+
+
+class _ForgivingAnswers:
+    """Never raises `StoreUnavailable`: it is counted, logged, and answered as if nothing were known."""
+
+    def __init__(self, store: AnswerStore, now: Clock) -> None:
+        self.failures = 0
+        self._store = store
+        self._now = now
+
+    def begin(self, answer: StoredAnswer, *, anew: bool) -> StoredAnswer | None:
+        return self._ask(lambda: self._store.begin(answer, now=answer.begun_at, anew=anew), None)
+
+    def find(self, known: StoredAnswer) -> StoredAnswer | None:
+        return self._ask(lambda: self._store.find(known.id, now=self._now()), known)
+
+    def renew(self, id: str, crash_seconds: float) -> None:
+        now = self._now()
+        until = now + CLAIM_SECONDS
+        times = {"now": now, "claimed_until": until, "expires_at": until + crash_seconds}
+        self._ask(lambda: self._store.renew(id, **times), None)
+
+    def finish(self, id: str, outcome: bytes, keep_seconds: float) -> None:
+        now = self._now()
+        self._ask(lambda: self._store.finish(id, outcome, now=now, expires_at=now + keep_seconds), None)
+
+    def forget(self, id: str) -> None:
+        self._ask(lambda: self._store.forget(id), None)
+
+    def clean_up(self, most_bytes: int) -> int:
+        return self._ask(lambda: self._store.clean_up(now=self._now(), most_bytes=most_bytes), 1)
+
+    def _ask(self, ask: Callable[[], _Result], otherwise: _Otherwise) -> _Result | _Otherwise:
+        try:
+            return ask()
+        except StoreUnavailable:
+            self.failures += 1
+            logger.warning("the store of answers did not answer", exc_info=True)
+            return otherwise
+
+
+class _Sweep:
+    """Deletes what has expired: one thread a process, and only while there is anything to delete."""
+
+    def __init__(self, answers: _ForgivingAnswers, most_bytes: int, interval_seconds: float) -> None:
+        self._answers = answers
+        self._most_bytes = most_bytes
+        self._interval_seconds = interval_seconds
+        self._lock = threading.Lock()
+        self._is_running = False
+        self._is_due = False
+        self._is_over = threading.Event()
+
+    def come_by(self) -> None:
+        """There is something that will expire."""
+        with self._lock:
+            self._is_due = True
+            if self._is_running:
+                return
+            self._is_running = True
+            self._is_over.clear()
+        threading.Thread(target=self._run, name="answer-sweep", daemon=True).start()
+
+    def end(self) -> None:
+        """Until somebody calls `come_by` again."""
+        self._is_over.set()
+
+    def _run(self) -> None:
+        while not self._is_over.wait(self._interval_seconds):
+            self._is_due = False
+            left = self._answers.clean_up(self._most_bytes)
+            with self._lock:
+                if not (left or self._is_due):
+                    self._is_running = False
+                    return
+        with self._lock:
+            self._is_running = False

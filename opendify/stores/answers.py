@@ -1,0 +1,96 @@
+"""What is kept of requests that a client may repeat: that they began, and for a while how they ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from opendify.stores.opening import POSTGRES_SCHEMES, REDIS_SCHEMES, sqlite_path
+
+NOT_KEPT = b""
+"""The outcome of a request that ended, and how is not known any more: it took too much room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """One request under the key by which its repeats find it, and its outcome.
+
+    `id` is the one that the client sees in the answer; nobody but the request's holder
+    writes under it. `fingerprint` is the digest of what was asked, `user` Dify's. Times
+    are Unix seconds. An `outcome` of None is still to come, for as long as `claimed_until`
+    has not passed: after that, its holder died.
+    """
+
+    id: str
+    key: str
+    fingerprint: str
+    user: str
+    begun_at: float
+    claimed_until: float
+    expires_at: float
+    outcome: bytes | None = None
+
+
+class AnswerStore(Protocol):
+    """Shared by all threads, processes and machines that may get a repeat.
+
+    What has expired is never found, and is deleted by `clean_up` at the latest. Every
+    method may raise `StoreUnavailable`.
+    """
+
+    def begin(self, answer: StoredAnswer, *, now: float, anew: bool) -> StoredAnswer | None:
+        """Note a request that begins, and return None; or the newest under its key, if there is one.
+
+        Of several that begin at once, one does. `anew` notes it without looking.
+        """
+        ...
+
+    def find(self, id: str, *, now: float) -> StoredAnswer | None:
+        """One request."""
+        ...
+
+    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
+        """The request still goes on; nothing happens to one that ended."""
+        ...
+
+    def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
+        """The request ended so; nothing happens to one that ended before, or was forgotten."""
+        ...
+
+    def forget(self, id: str) -> None:
+        """The request never began: a repeat may."""
+        ...
+
+    def delete_of_user(self, user: str) -> int:
+        """Forget everything of one Dify user; how many."""
+        ...
+
+    def clean_up(self, *, now: float, most_bytes: int) -> int:
+        """Delete what has expired, and the oldest outcomes of what is too much; how many are left.
+
+        A request whose outcome is deleted before its time is still known to have ended.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close this process's connections; the next use opens others."""
+        ...
+
+
+def open_answer_store(url: str, data_dir: Path) -> AnswerStore:
+    """The store that `url` names, in the forms of `open_store`; nothing is contacted before its first use.
+
+    Raises:
+        ValueError: The URL names no store; the message shows none of its secrets.
+    """
+    scheme = url.partition("://")[0].lower()
+    if scheme in REDIS_SCHEMES:
+        from opendify.stores.answers_redis import RedisAnswers
+
+        return RedisAnswers(url)
+    if scheme in POSTGRES_SCHEMES:
+        from opendify.stores.answers_postgres import PostgresAnswers
+
+        return PostgresAnswers(url)
+    from opendify.stores.answers_sqlite import SQLiteAnswers
+
+    return SQLiteAnswers(sqlite_path(url, data_dir))

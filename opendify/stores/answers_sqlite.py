@@ -1,0 +1,129 @@
+"""Answers in a SQLite file that all processes of one machine share."""
+
+# ruff: noqa: S608 - statements are put together of constants only.
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+from opendify.records import Clock
+from opendify.stores.answers import StoredAnswer
+from opendify.stores.rows import storable_text
+from opendify.stores.sqlite_file import SQLiteFile
+
+STEPS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        """
+        CREATE TABLE answers (
+            id TEXT PRIMARY KEY,
+            key TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            user TEXT NOT NULL,
+            begun_at REAL NOT NULL,
+            claimed_until REAL NOT NULL,
+            expires_at REAL NOT NULL,
+            outcome BLOB
+        )
+        """,
+        "CREATE INDEX answers_key ON answers (key, begun_at)",
+    ),
+)
+# What is deleted is overwritten: an answer is a person's.
+_PRAGMAS: Final = ("PRAGMA secure_delete = ON",)
+
+_NAMES: Final = tuple(field.name for field in fields(StoredAnswer))
+_COLUMNS: Final = ", ".join(_NAMES)
+_BEGIN: Final = f"INSERT INTO answers ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"
+_NEWEST: Final = f"""
+    SELECT {_COLUMNS} FROM answers WHERE key = :key AND expires_at > :now
+    ORDER BY begun_at DESC, rowid DESC LIMIT 1
+"""
+_FIND: Final = f"SELECT {_COLUMNS} FROM answers WHERE id = :id AND expires_at > :now"
+_RENEW: Final = """
+    UPDATE answers SET claimed_until = :claimed_until, expires_at = :expires_at
+    WHERE id = :id AND outcome IS NULL AND expires_at > :now
+"""
+_FINISH: Final = """
+    UPDATE answers SET outcome = :outcome, expires_at = :expires_at
+    WHERE id = :id AND outcome IS NULL AND expires_at > :now
+"""
+_DROP_THE_OLDEST: Final = """
+    UPDATE answers SET outcome = x'' WHERE rowid IN (
+        SELECT rowid FROM (
+            SELECT rowid, sum(length(outcome)) OVER (ORDER BY begun_at DESC, rowid DESC) AS total
+            FROM answers WHERE length(outcome) > 0
+        ) WHERE total > :most_bytes
+    )
+"""
+
+
+class SQLiteAnswers:
+    """Each call is one transaction. `clock` is a monotonic one."""
+
+    def __init__(self, path: Path, *, busy_timeout_seconds: float = 2.0, clock: Clock = monotonic) -> None:
+        self._file = SQLiteFile(path, STEPS, busy_timeout_seconds, clock, pragmas=_PRAGMAS)
+
+    def begin(self, answer: StoredAnswer, *, now: float, anew: bool) -> StoredAnswer | None:
+        row = {name: getattr(answer, name) for name in _NAMES} | {"user": storable_text(answer.user)}
+        if anew:
+            self._write(_BEGIN, row)
+            return None
+        with self._file.writing() as connection:
+            known = connection.execute(_NEWEST, {"key": answer.key, "now": now}).fetchone()
+            if known is None:
+                # A repeat may be noted under the id of one that never began, and has expired since.
+                connection.execute("DELETE FROM answers WHERE id = :id", row)
+                connection.execute(_BEGIN, row)
+        return known and _read(known)
+
+    def find(self, id: str, *, now: float) -> StoredAnswer | None:
+        with self._file.reading() as connection:
+            found = connection.execute(_FIND, {"id": id, "now": now}).fetchone()
+        return found and _read(found)
+
+    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
+        until = {"claimed_until": claimed_until, "expires_at": expires_at}
+        self._write(_RENEW, {"id": id, "now": now, **until})
+
+    def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
+        self._write(_FINISH, {"id": id, "outcome": outcome, "now": now, "expires_at": expires_at})
+
+    def forget(self, id: str) -> None:
+        self._write("DELETE FROM answers WHERE id = :id", {"id": id})
+
+    def delete_of_user(self, user: str) -> int:
+        deleted = self._write("DELETE FROM answers WHERE user = :user", {"user": storable_text(user)})
+        self._overwrite_the_log()
+        return deleted
+
+    def clean_up(self, *, now: float, most_bytes: int) -> int:
+        with self._file.writing() as connection:
+            gone = connection.execute("DELETE FROM answers WHERE expires_at <= :now", {"now": now}).rowcount
+            gone += connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes}).rowcount
+            (left,) = connection.execute("SELECT count(*) FROM answers").fetchone()
+        if gone:
+            self._overwrite_the_log()
+        return int(left)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self, statement: str, values: Mapping[str, object]) -> int:
+        with self._file.reading() as connection:
+            # One statement is a transaction by itself, and waits for its turn by itself.
+            return connection.execute(statement, values).rowcount
+
+    def _overwrite_the_log(self) -> None:
+        """Write what was deleted to the file as well; until then its pages are in the log beside it."""
+        with self._file.aside() as connection, suppress(sqlite3.OperationalError):
+            connection.executescript("PRAGMA incremental_vacuum")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _read(row: tuple[object, ...]) -> StoredAnswer:
+    # Every column has the field's own type.
+    return StoredAnswer(**dict(zip(_NAMES, row, strict=True)))  # type: ignore[arg-type]
