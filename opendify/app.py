@@ -54,7 +54,7 @@ def create_app(
         SettingsError: The settings name no usable store.
     """
     keys = KeyRing(settings)
-    client = DifyClient(settings, transport=transport, clock=clock)
+    client = DifyClient(settings, transport=transport, clock=clock, sleep=sleep)
     store = store or open_configured_store(settings)
     answers = open_configured_answers(settings)
     gateway = Gateway(settings, client, store, answers=answers, clock=clock, now=now, sleep=sleep)

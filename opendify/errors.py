@@ -224,6 +224,16 @@ class DifyUnreachable(DifyError):
     is_outage = True
 
 
+class DifyCircuitOpen(DifyError):
+    """Dify could not be reached lately, and is left alone until `Retry-After`; nothing was sent."""
+
+    status = 503
+    code = "upstream_circuit_open"
+    should_retry = None
+    retry_after_seconds = 5
+    may_have_begun = False
+
+
 class DifyGatewayFailed(DifyError):
     """A proxy in front of Dify answered in its place."""
 

@@ -130,6 +130,26 @@ class Settings(_CommonSettings):
     dify_connect_timeout_seconds: float = setting(
         "DIFY_CONNECT_TIMEOUT", read.seconds(0.1, 300), "5", "Seconds that connecting to Dify may take."
     )
+    dify_connect_retries: int = setting(
+        "DIFY_CONNECT_RETRIES",
+        read.whole_number(0, 10),
+        "2",
+        "How often a connection that could not be made is tried again, within `DIFY_CONNECT_TIMEOUT`; while "
+        "Dify is away only a fifth of the requests in progress try, or three.",
+    )
+    dify_circuit_failures: int = setting(
+        "DIFY_CIRCUIT_FAILURES",
+        read.whole_number(0, 10_000),
+        "5",
+        "So many failures in a row to reach a Dify server (no connection, or a proxy's 502, 503 or 504), "
+        "and it is left alone for a while; 0 is never.",
+    )
+    dify_circuit_seconds: float = setting(
+        "DIFY_CIRCUIT_SECONDS",
+        read.seconds(0.1, 60),
+        "5",
+        "Seconds for which it is left alone: requests are refused at once, until a short call finds it back.",
+    )
     dify_first_event_timeout_seconds: float = setting(
         "DIFY_FIRST_EVENT_TIMEOUT",
         read.seconds(1, 86_400),

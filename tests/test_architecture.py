@@ -178,6 +178,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "DifyWrongMode": (502, "server_error", "upstream_app_error", True, False),
     "DifyRunFailed": (502, "server_error", "upstream_run_failed", False, False),
     "DifyUnreachable": (503, "server_error", "upstream_unreachable", None, True),
+    "DifyCircuitOpen": (503, "server_error", "upstream_circuit_open", None, True),
     "DifyGatewayFailed": (502, "server_error", "upstream_error", False, False),
     "DifyTimeout": (504, "server_error", "upstream_timeout", False, False),
 }

@@ -4,6 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
@@ -17,9 +20,11 @@ from opendify.dify.carriers import (
     proxy_stands_before,
     trusted_by,
 )
+from opendify.dify.circuit import Circuit, Pass
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
-from opendify.errors import DifyError, GatewayError
+from opendify.dify.retries import Retries, RetryBudget
+from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
 from opendify.translate.dify_errors import error_from_response
@@ -35,6 +40,15 @@ _UPLOAD_SECONDS = 120.0
 logger = logging.getLogger(__name__)
 
 TransportFactory = Callable[[], httpx.BaseTransport]
+Send = Callable[[], httpx.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What this process knows of one Dify server, whichever of its apps it learned that from."""
+
+    circuit: Circuit
+    budget: RetryBudget = field(default_factory=RetryBudget)
 
 
 class DifyClient:
@@ -49,10 +63,13 @@ class DifyClient:
         *,
         transport: TransportFactory | None = None,
         clock: Clock = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
         self._transport = transport
         self._clock = clock
+        self._sleep = sleep
+        self._servers: dict[str, _Server] = {}
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
         self._carriers: dict[DifyApp, RunCarrier] = {}
@@ -64,7 +81,12 @@ class DifyClient:
         """Start a run; the stream must be closed. Nothing is waited for yet.
 
         Reading wakes up early when the client behind `client_socket`, a file number, may have left.
+
+        Raises:
+            DifyCircuitOpen: The server could not be reached lately.
+            GatewayError: It could not be asked whether it is back.
         """
+        self._make_sure_of_server(app)
         settings = self._settings
         limits = RunLimits(
             first_event_seconds=app.timeout_seconds or settings.dify_first_event_timeout_seconds,
@@ -78,7 +100,16 @@ class DifyClient:
 
         post = RunPost(app, request.path, encode_json(request.body), limits, client_socket)
         exchange = self._carrier_for(app).open(post)
-        return EventStream(exchange, limits, self._clock, stop)
+        return EventStream(exchange, limits, self._clock, stop, partial(self._note_contact, app))
+
+    def retries(self, app: DifyApp) -> Retries:
+        """What one request to the app's server may try again; to be closed."""
+        return Retries(
+            self._server(app).budget,
+            most=self._settings.dify_connect_retries,
+            within_seconds=self._settings.dify_connect_timeout_seconds,
+            clock=self._clock,
+        )
 
     def call(
         self, app: DifyApp, method: str, path: str, body: object = None
@@ -92,7 +123,15 @@ class DifyClient:
         return response, _read_json(response)
 
     def exchange(self, app: DifyApp, method: str, path: str, body: object = None) -> httpx.Response:
-        """A short call whose status the caller wants to see."""
+        """A short call whose status the caller wants to see; tried again where it reached nobody.
+
+        Raises:
+            GatewayError: No connection, none wanted at the moment, or no answer.
+        """
+        send = partial(self._send, app, method, path, body)
+        return self._tried_again(app, partial(self._through_circuit, app, send))
+
+    def _send(self, app: DifyApp, method: str, path: str, body: object) -> httpx.Response:
         content = None if body is None else encode_json(body)
         timeout = httpx.Timeout(_CALL_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
         headers = {**app_headers(app), "Content-Type": "application/json"} if content else app_headers(app)
@@ -109,15 +148,19 @@ class DifyClient:
         """
         part = (attachment.filename, attachment.content or b"", attachment.mime_type)
         timeout = httpx.Timeout(_UPLOAD_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
-        with dify_errors_mapped():
-            response = self._client(app).post(
-                f"{app.api_base}/files/upload",
-                files={"file": part},
-                data={"user": user},
-                headers=app_headers(app),
-                timeout=timeout,
-            )
-        upload = _read_json(response)
+
+        def send() -> httpx.Response:
+            with dify_errors_mapped():
+                return self._client(app).post(
+                    f"{app.api_base}/files/upload",
+                    files={"file": part},
+                    data={"user": user},
+                    headers=app_headers(app),
+                    timeout=timeout,
+                )
+
+        self._make_sure_of_server(app)
+        upload = _read_json(self._tried_again(app, partial(self._through_circuit, app, send)))
         upload_file_id = upload.get("id") if isinstance(upload, dict) else None
         if not isinstance(upload_file_id, str):
             raise DifyError("Dify did not say under which id it keeps the file")
@@ -133,11 +176,56 @@ class DifyClient:
 
     def _stop(self, app: DifyApp, path: str, user: object) -> None:
         try:
-            response = self.exchange(app, "POST", path, {"user": user})
+            # Whatever the circuit says: the run goes on, and is paid for.
+            response = self._tried_again(app, partial(self._send, app, "POST", path, {"user": user}))
             if response.status_code >= 400:
                 raise error_from_response(response.status_code, response.content)
         except GatewayError:
             logger.warning("a run could not be stopped", extra={"model": app.name}, exc_info=True)
+
+    def _tried_again(self, app: DifyApp, send: Send) -> httpx.Response:
+        """What cannot have reached Dify is sent again."""
+        with closing(self.retries(app)) as retries:
+            while True:
+                try:
+                    return send()
+                except DifyUnreachable:
+                    pause = retries.next_pause()
+                    if pause is None:
+                        raise
+                self._sleep(pause)
+
+    def _through_circuit(self, app: DifyApp, send: Send) -> httpx.Response:
+        by = self._server(app).circuit.enter()
+        try:
+            response = send()
+        except GatewayError as error:
+            self._note_contact(app, error, by)
+            raise
+        self._note_contact(app, _outage(response), by)
+        return response
+
+    def _make_sure_of_server(self, app: DifyApp) -> None:
+        """Where the server was away, a short call finds out whether it is back, and no run has to."""
+        circuit = self._server(app).circuit
+        if not circuit.is_closed:
+            self.exchange(app, "GET", "/info")
+            circuit.enter()
+
+    def _note_contact(self, app: DifyApp, outcome: GatewayError | None, by: Pass = "ordinary") -> None:
+        if self._server(app).circuit.report(outcome, by):
+            logger.warning("a Dify server is away and is left alone for a while", extra={"model": app.name})
+
+    def _server(self, app: DifyApp) -> _Server:
+        server = self._servers.get(app.api_base)
+        if server is None:
+            circuit = Circuit(
+                most_failures=self._settings.dify_circuit_failures,
+                open_seconds=self._settings.dify_circuit_seconds,
+                clock=self._clock,
+            )
+            server = self._servers.setdefault(app.api_base, _Server(circuit))
+        return server
 
     def _carrier_for(self, app: DifyApp) -> RunCarrier:
         carrier = self._carriers.get(app)
@@ -172,6 +260,14 @@ class DifyClient:
 def _no_cookies() -> CookieJar:
     """A jar that takes none: all callers share a client, and a cookie of one is not another's."""
     return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+
+
+def _outage(response: httpx.Response) -> GatewayError | None:
+    """What a response says of Dify's being away; None where it is Dify's own."""
+    if response.status_code < 500:
+        return None
+    error = error_from_response(response.status_code, response.content)
+    return error if error.is_outage else None
 
 
 def _read_json(response: httpx.Response) -> object:

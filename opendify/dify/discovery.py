@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from opendify.dify.client import DifyClient
-from opendify.errors import DifyAppError, DifyAuthError, DifyUnreachable, GatewayError
+from opendify.errors import DifyAppError, DifyAuthError, DifyCircuitOpen, GatewayError
 from opendify.records import AppProfile, Clock, InputField
 from opendify.settings import AppMode, DifyApp
 from opendify.translate.dify_errors import error_from_response
@@ -112,10 +112,8 @@ class Discovery:
     def _about(self, app: DifyApp) -> tuple[Mapping[str, object], str]:
         try:
             response, about = self._client.call(app, "GET", "/info")
-        except (DifyAuthError, DifyUnreachable):
-            raise
-        except GatewayError:
-            if app.mode is None:
+        except GatewayError as error:
+            if app.mode is None or _says_more_than_no(error):
                 raise
             return {}, ""  # The configured mode is enough to run the app.
         return about if isinstance(about, Mapping) else {}, response.headers.get("x-version", "")
@@ -139,13 +137,18 @@ class Discovery:
     def _with_parameters(self, app: DifyApp, profile: AppProfile) -> AppProfile:
         try:
             _, parameters = self._client.call(app, "GET", "/parameters")
-        except DifyAuthError:
-            raise
-        except GatewayError:
+        except GatewayError as error:
+            if _says_more_than_no(error):
+                raise
             # An unpublished app has none; running it will say so better.
             logger.warning("an app's parameters could not be read", extra={"model": app.name})
             return profile
         return read_parameters(profile, parameters)
+
+
+def _says_more_than_no(error: GatewayError) -> bool:
+    """Whether the app's key is wrong or Dify is away; any other refusal leaves an app that may run."""
+    return isinstance(error, DifyAuthError | DifyCircuitOpen) or error.is_outage
 
 
 def read_parameters(profile: AppProfile, parameters: object) -> AppProfile:

@@ -42,13 +42,22 @@ class EventStream:
     """The events of one run; whoever opened it closes it."""
 
     def __init__(
-        self, exchange: Exchange, limits: RunLimits, clock: Clock, stop: Callable[[str], None]
+        self,
+        exchange: Exchange,
+        limits: RunLimits,
+        clock: Clock,
+        stop: Callable[[str], None],
+        on_contact: Callable[[GatewayError | None], None] = lambda _: None,
     ) -> None:
-        """`stop` tells Dify to end a task; it may take its time and raises nothing."""
+        """`stop` tells Dify to end a task; it may take its time and raises nothing.
+
+        `on_contact` learns that Dify answered, or why there will be no answer.
+        """
         self._exchange = exchange
         self._limits = limits
         self._clock = clock
         self._stop = stop
+        self._on_contact = on_contact
         self._decoder = SSEDecoder()
         self._head: Head | None = None
         self._head_at = 0.0
@@ -75,6 +84,7 @@ class EventStream:
             if events:
                 return events
         if self._failure:
+            self._on_contact(self._failure)
             raise self._failure
         return None if self._at_end else []
 
@@ -124,6 +134,8 @@ class EventStream:
     def _take(self, item: Arrival) -> list[StreamEvent]:
         if isinstance(item, Head):
             self._head, self._head_at = item, self._clock()
+            if item.status < 500:
+                self._on_contact(None)
         elif item is None:
             self._finish()
         elif self._failure:

@@ -24,6 +24,8 @@ def make_settings(models: Mapping[str, object] | None = None, /, **environ: str)
             "DIFY_API_BASE": API_BASE,
             "MODEL_CONFIG": json.dumps(table),
             "AUTH_MODE": "open",
+            # Whoever tests something else need not wait for it.
+            "DIFY_CONNECT_RETRIES": "0",
             **memory_of_its_own(),
             **environ,
         }

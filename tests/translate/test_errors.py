@@ -31,6 +31,7 @@ SOON = {"Retry-After": "5"}
         (errors.DifyRunFailed, 502, "server_error", "upstream_run_failed", FALSE),
         (errors.DifyError, 502, "server_error", "upstream_error", FALSE),
         (errors.DifyUnreachable, 503, "server_error", "upstream_unreachable", SOON),
+        (errors.DifyCircuitOpen, 503, "server_error", "upstream_circuit_open", SOON),
         (errors.DifyTimeout, 504, "server_error", "upstream_timeout", FALSE),
         (errors.InternalError, 500, "server_error", "internal_error", FALSE),
     ],
