@@ -1,10 +1,12 @@
 """Joins translation, conversations and Dify: one method an endpoint."""
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from opendify.conversations.identity import ClientContext, dify_user
 from opendify.conversations.replay import Templates
@@ -16,8 +18,10 @@ from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
+from opendify.runs.fallbacks import Candidate, Fallbacks
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
+from opendify.runs.retried_run import RetriedRun
 from opendify.runs.run import OpenRun, Run
 from opendify.settings import DifyApp, Settings
 from opendify.stores.answer_keeper import AnswerKeeper
@@ -37,6 +41,8 @@ from opendify.translate.turn import Attachment, Reply, ReplyStarted, Turn, colle
 from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
+
+_CONNECTED_BY_THEN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class Gateway:
         self._concurrency = Concurrency(settings, clock=clock)
         self._clock = clock
         self._now = now
+        self._sleep = sleep
         self._memory = DifyMemory(client)
         forgiving_store = ForgivingStore(store)
         self._housekeeping = Housekeeping(
@@ -170,7 +177,8 @@ class Gateway:
     def _stream(
         self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
     ) -> ReplyStream:
-        answer = self._begin_answer(request, turn, id_prefix, person, streamed=True)
+        commit_seconds = self._commit_seconds(request)
+        answer = self._begin_answer(request, turn, id_prefix, person, commit_seconds)
         writer = ReplyWriter(
             shapes,
             completion_id=answer.id,
@@ -181,39 +189,85 @@ class Gateway:
         return ReplyStream(
             answer.source,
             writer,
-            commit_seconds=self._settings.stream_commit_seconds,
+            commit_seconds=commit_seconds,
             keepalive_seconds=self._settings.keepalive_seconds,
             clock=self._clock,
         )
 
+    def _commit_seconds(self, request: SamplingParameters) -> float:
+        """A model with fallbacks waits until it is known whether its server can be reached."""
+        app = self._settings.find_model(request.model or "")
+        commit_seconds = self._settings.stream_commit_seconds
+        if app is None or not app.fallbacks:
+            return commit_seconds
+        return max(commit_seconds, self._settings.dify_connect_timeout_seconds + _CONNECTED_BY_THEN_SECONDS)
+
     def _collect(
         self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person
     ) -> CollectedReply:
-        answer = self._begin_answer(request, turn, id_prefix, person, streamed=False)
+        answer = self._begin_answer(request, turn, id_prefix, person, None)
         with closing(answer.source) as source:
             reply = collect_reply(source.replies())
             source.settle(reply.text)
             return CollectedReply(answer.id, answer.created, reply, source.memory_was_lost)
 
     def _begin_answer(
-        self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person, *, streamed: bool
+        self,
+        request: SamplingParameters,
+        turn: Turn,
+        id_prefix: str,
+        person: Person,
+        commit_seconds: float | None,
     ) -> Answer:
         asked = Asked(
             attempt=person.attempt,
             id=_new_id(id_prefix),
             user=dify_user(person.context, person.caller, self._settings.dify_user_prefix),
-            begin=lambda: self._begin_run(request, turn, person, streamed=streamed),
+            begin=lambda: self._begin_fallbacks(request, turn, person, commit_seconds),
             client=person.client,
         )
         return self._repeats.answer(asked)
 
-    def _begin_run(self, request: SamplingParameters, turn: Turn, person: Person, *, streamed: bool) -> Run:
-        """Everything from the model's name to a run that goes on at Dify."""
+    def _begin_fallbacks(
+        self, request: SamplingParameters, turn: Turn, person: Person, commit_seconds: float | None
+    ) -> Fallbacks:
+        """Everything from the model's name to a run that goes on at Dify.
+
+        `commit_seconds` is how long a stream's opening waits; None where the answer leaves as a whole.
+        """
         self._housekeeping.remind()
         context = person.context
-        if not context.conversation_id and is_task(turn, streamed=streamed):
-            context = replace(context, is_task=True)
-        app = self._find_app(request.model or "", for_task=context.is_task)
+        if not context.conversation_id and is_task(turn, streamed=commit_seconds is not None):
+            person = replace(person, context=replace(context, is_task=True))
+        app = self._find_app(request.model or "", for_task=person.context.is_task)
+        return Fallbacks(
+            [
+                Candidate(each.name, partial(self._begin_tries, each, turn, person))
+                for each in self._apps_for(app, person)
+            ],
+            after_failed_runs=app.fallback_on == "failed",
+            commit_seconds=math.inf if commit_seconds is None else commit_seconds,
+            clock=self._clock,
+        )
+
+    def _apps_for(self, app: DifyApp, person: Person) -> Sequence[DifyApp]:
+        """The app that was asked for, then those that may answer in its place, for this person."""
+        if person.context.conversation_id:
+            return [app]  # No other app knows that conversation.
+        fallbacks = (self._settings.find_model(name) for name in app.fallbacks)
+        return list(dict.fromkeys([app, *filter(None, fallbacks)]))
+
+    def _begin_tries(self, app: DifyApp, turn: Turn, person: Person) -> RetriedRun:
+        return RetriedRun(
+            partial(self._begin_run, app, turn, person),
+            self._client.retries(app),
+            client=person.client,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
+    def _begin_run(self, app: DifyApp, turn: Turn, person: Person) -> Run:
+        context = person.context
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
         held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)

@@ -12,7 +12,8 @@ SECRET = "app-Q7wErTy1UiOp2AsDfGh3JkLz"
 BASE = "https://dify.example/v1"
 OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
-    "history, reasoning, timeout_seconds, max_concurrency, headers, ca_file, background_model, description"
+    "history, reasoning, timeout_seconds, max_concurrency, headers, ca_file, background_model, fallbacks, "
+    "fallback_on, description"
 )
 
 
@@ -314,6 +315,8 @@ def test_a_key_that_cannot_work_is_refused(key: str, fault: str) -> None:
             {"history": {"input": "a", "x": 1}},
             '`history` must be "auto", "query", "off" or {"input": "name of the input"}',
         ),
+        ({"fallbacks": "other"}, "`fallbacks` must be a list of names"),
+        ({"fallback_on": "always"}, "`fallback_on` must be one of refused, failed"),
         ({"reasoning": "hide"}, "`reasoning` must be one of separate, inline, drop"),
         ({"max_concurrency": 0}, "`max_concurrency` must be a whole number from 1 to 10000"),
         ({"max_concurrency": True}, "`max_concurrency` must be a whole number from 1 to 10000"),
@@ -598,3 +601,38 @@ def test_no_odd_value_shows_the_secret_or_a_traceback(table: dict[str, object]) 
         assert_hides_the_secret(error)
     else:
         assert models
+
+
+def fallbacks(**lists: list[str]) -> str:
+    return json.dumps(
+        {
+            name: {"api_key": SECRET, "fallbacks": names, "aliases": [f"{name}-4o"]}
+            for name, names in lists.items()
+        }
+    )
+
+
+def test_models_may_stand_in_for_each_other_by_name_or_alias() -> None:
+    one, two = load(fallbacks(one=["two"], two=["one-4o"]))
+
+    assert (one.fallbacks, two.fallbacks) == (("two",), ("one-4o",))
+    assert one.fallback_on == "refused"
+
+
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["three"], "`fallbacks` names 'three', which is no model of this table"),
+        (["one"], "`fallbacks` names the model itself"),
+        (["two", "one-4o"], "`fallbacks` names the model itself"),
+    ],
+    ids=["unknown", "itself", "itself by an alias"],
+)
+def test_a_fallback_must_be_another_model(names: list[str], fault: str) -> None:
+    assert fault_of(fallbacks(one=names, two=[])) == f"MODEL_CONFIG, entry 'one': {fault}"
+
+
+def test_when_to_fall_back_is_not_said_without_fallbacks() -> None:
+    fault = fault_of_model(fallback_on="failed")
+
+    assert fault == "MODEL_CONFIG, entry 'writer': `fallback_on` needs `fallbacks`"

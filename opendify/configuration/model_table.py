@@ -25,9 +25,11 @@ from opendify.configuration.table_text import read_secret_file
 
 AppMode = Literal["chat", "agent-chat", "agent", "advanced-chat", "completion", "workflow"]
 Reasoning = Literal["separate", "inline", "drop"]
+FallbackOn = Literal["refused", "failed"]
 
 APP_MODES: Final[tuple[AppMode, ...]] = get_args(AppMode)
 REASONINGS: Final[tuple[Reasoning, ...]] = get_args(Reasoning)
+FALLBACK_ONS: Final[tuple[FallbackOn, ...]] = get_args(FallbackOn)
 
 _Choice = TypeVar("_Choice", bound=str)
 
@@ -57,7 +59,8 @@ class DifyApp:
     `timeout_seconds` is how long the app may stay silent; `max_concurrency` is how many runs it gets at
     once; `inputs` are defaults, of which clients may
     override all but the `locked_inputs`; `mode` is asked of Dify unless it is set here;
-    `background_model` answers the titles and tags that clients ask for behind a chat.
+    `background_model` answers the titles and tags that clients ask for behind a chat; `fallbacks` are models
+    that answer in its place, in this order, where it could not start, or, if `fallback_on` says so, failed.
     """
 
     name: str
@@ -77,6 +80,8 @@ class DifyApp:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     ca_file: Path | None = None
     background_model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    fallback_on: FallbackOn = "refused"
     description: str = field(default="", repr=False)
 
     @property
@@ -113,6 +118,7 @@ def read_models(table: object, source: str, default_api_base: str | None) -> tup
             faults.append(f"{where}: {error}")
     faults += _repeated_names(models, source)
     faults += _unknown_background_models(models, source)
+    faults += _wrong_fallbacks(models, source)
     if faults:
         raise SettingsError(*faults)
     return tuple(models)
@@ -125,6 +131,24 @@ def _unknown_background_models(models: list[DifyApp], source: str) -> list[str]:
         for model in models
         if model.background_model and model.background_model not in names
     ]
+
+
+def _wrong_fallbacks(models: list[DifyApp], source: str) -> list[str]:
+    """Only a model's own list counts, so that two models may stand in for each other."""
+    names = {name for model in models for name in (model.name, *model.aliases)}
+    faults = []
+    for model in models:
+        where = f"{source}, entry {shown(model.name)}"
+        for fallback in model.fallbacks:
+            if fallback not in names:
+                faults.append(
+                    f"{where}: `fallbacks` names {shown(fallback)}, which is no model of this table"
+                )
+            elif fallback in (model.name, *model.aliases):
+                faults.append(f"{where}: `fallbacks` names the model itself")
+        if model.fallback_on == "failed" and not model.fallbacks:
+            faults.append(f"{where}: `fallback_on` needs `fallbacks`")
+    return faults
 
 
 def _repeated_names(models: list[DifyApp], source: str) -> list[str]:
@@ -163,6 +187,8 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         headers=options.headers(),
         ca_file=options.file("ca_file"),
         background_model=options.text("background_model"),
+        fallbacks=options.texts("fallbacks"),
+        fallback_on=options.choice("fallback_on", FALLBACK_ONS) or "refused",
         description=options.text("description") or "",
     )
     for locked in sorted(app.locked_inputs - app.inputs.keys()):

@@ -2,8 +2,10 @@
 
 import logging
 import re
+import string
 from collections.abc import Mapping
 from itertools import chain
+from urllib.parse import quote
 
 import flask
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
@@ -22,6 +24,8 @@ from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json
 
+# What a header's value may hold as it is; the rest of a model's name is percent-encoded.
+_PLAIN_IN_NAMES = string.punctuation.replace("%", "")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
 logger = logging.getLogger(__name__)
@@ -72,8 +76,13 @@ def event_stream(stream: ReplyStream) -> flask.Response:
 
 
 def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapping[str, str]:
-    """Dify's ids, as far as they are known when the headers leave, and whether its memory is gone."""
+    """Dify's ids and the model that answers, as far as they are known when the headers leave.
+
+    They also tell whether Dify's memory is gone.
+    """
+    model = started and started.answered_by
     ids = {
+        "X-OpenDify-Model": model and quote(model, safe=_PLAIN_IN_NAMES),
         "X-OpenDify-Memory": "lost" if memory_was_lost else None,
         "X-Dify-Conversation-Id": started and started.conversation_id,
         "X-Dify-Message-Id": started and started.message_id,

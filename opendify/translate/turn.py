@@ -78,11 +78,15 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class ReplyStarted:
-    """Dify accepted the turn. Workflows have neither conversation nor message."""
+    """Dify accepted the turn. Workflows have neither conversation nor message.
+
+    `answered_by` is the model whose app answers, where several might.
+    """
 
     task_id: str | None
     message_id: str | None = None
     conversation_id: str | None = None
+    answered_by: str | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

@@ -1,0 +1,145 @@
+"""Which of several apps answers a turn: the model that was asked for, else its fallbacks."""
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from opendify.errors import GatewayError
+from opendify.records import Clock
+from opendify.runs.source import ReplySource
+from opendify.translate.turn import ReplyEvent, ReplyStarted
+
+_LONGEST_WAIT_SECONDS = 0.5
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One model that may answer; `begin` opens its run, or raises before anything could start."""
+
+    model: str
+    begin: Callable[[], ReplySource]
+
+
+class Fallbacks:
+    """The answer of the first model that gives one; what a client was given is never taken back.
+
+    The next model has its turn when one failed before it could start, with
+    `after_failed_runs` also when its run failed, and only as long as the client was
+    given nothing: not even the opening of a stream, which leaves after `commit_seconds`.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        *,
+        after_failed_runs: bool = False,
+        commit_seconds: float = math.inf,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Begin the first of `candidates` that can be.
+
+        Raises:
+            GatewayError: None can be, or one failed in a way that no other can mend.
+        """
+        self._waiting = deque(candidates)
+        self._after_failed_runs = after_failed_runs
+        self._clock = clock
+        self._commits_at = math.inf
+        self._gave = False
+        self._is_streamed = commit_seconds != math.inf
+        self._held_back: list[ReplyEvent] = []
+        self._first_failure: GatewayError | None = None
+        self._source, self._model = self._begin_next()
+        self._commits_at = clock() + commit_seconds
+
+    @property
+    def ended(self) -> bool:
+        """See `ReplySource.ended`."""
+        return self._source.ended
+
+    @property
+    def memory_was_lost(self) -> bool:
+        """See `ReplySource.memory_was_lost`."""
+        return self._source.memory_was_lost
+
+    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+        """See `ReplySource.read`; silent where another model takes over."""
+        return self._source.read(timeout_seconds) if self._gave else self._first_words(timeout_seconds)
+
+    def replies(self) -> Iterator[ReplyEvent]:
+        """See `ReplySource.replies`."""
+        while not self.ended:
+            yield from self.read(_LONGEST_WAIT_SECONDS)
+
+    def settle(self, answer: str | None) -> None:
+        """See `ReplySource.settle`."""
+        self._source.settle(answer)
+
+    def close(self) -> None:
+        """See `ReplySource.close`."""
+        self._source.close()
+
+    def _first_words(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+        try:
+            for event in self._source.read(timeout_seconds):
+                if isinstance(event, ReplyStarted):
+                    event = replace(event, answered_by=self._model)
+                if self._may_be_taken_back(event):
+                    self._held_back.append(event)
+                else:
+                    yield from self._give(event)
+            if self._held_back and (self._is_committed() or self._source.ended):
+                yield from self._give()
+        except GatewayError as error:
+            if self._gave or self._is_committed():
+                raise
+            self._source.close()
+            self._source, self._model = self._begin_next(error)
+
+    def _may_be_taken_back(self, event: ReplyEvent) -> bool:
+        """Of a stream nothing that leaves; of an answer that leaves as a whole everything."""
+        is_held = isinstance(event, ReplyStarted) or not self._is_streamed
+        return is_held and self._after_failed_runs and bool(self._waiting)
+
+    def _give(self, *events: ReplyEvent) -> Iterator[ReplyEvent]:
+        self._gave = True
+        held_back, self._held_back = self._held_back, []
+        yield from held_back
+        yield from events
+
+    def _is_committed(self) -> bool:
+        return self._clock() >= self._commits_at
+
+    def _begin_next(self, failure: GatewayError | None = None) -> tuple[ReplySource, str]:
+        """The next candidate that can be begun, and its model; `failure` is that of the one before.
+
+        Raises:
+            GatewayError: None can, or it would not help.
+        """
+        self._held_back.clear()
+        while True:
+            if failure:
+                self._go_on_after(failure)
+            candidate = self._waiting.popleft()
+            try:
+                return candidate.begin(), candidate.model
+            except GatewayError as error:
+                error.may_have_begun = False
+                failure = error
+
+    def _go_on_after(self, failure: GatewayError) -> None:
+        """Return if the next model may answer; raise the most telling failure otherwise."""
+        may_go_on = not failure.may_have_begun or self._after_failed_runs
+        if not (self._waiting and failure.is_of_the_app and may_go_on):
+            # That of the model that was asked for, unless something may have been paid for since.
+            if self._first_failure and not failure.may_have_begun:
+                raise self._first_failure from failure
+            raise failure
+        self._first_failure = self._first_failure or failure
+        facts = {"model": self._waiting[0].model, "error": failure.code}
+        logger.warning("another model takes over", extra=facts)
