@@ -3,14 +3,17 @@
 import glob
 import os
 import sys
+from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from opendify import settings
 from opendify.dify.concurrency import instance_file
+from opendify.serving import development, leaving
 from opendify.serving.capacity import limit_chats
-from opendify.serving.start import prepare_start
+from opendify.serving.master import Master
+from opendify.serving.start import announce_server, prepare_start, remove_drain_file
 
 
 def _read_server_settings() -> settings.ServerSettings:
@@ -52,8 +55,10 @@ max_requests = _server.max_requests
 max_requests_jitter = _server.max_requests_jitter
 
 reload = _server.reload
-# A pattern, because Gunicorn refuses the name of a file that is not there.
-reload_extra_files = [glob.escape(str(settings.PROJECT_FOLDER)) + "/.env*"] if _server.reload else []
+# Patterns, because Gunicorn refuses the name of a file that is not there; the code too, because
+# Gunicorn itself watches only what could be imported.
+_folder = glob.escape(str(settings.PROJECT_FOLDER))
+reload_extra_files = [f"{_folder}/{each}" for each in (".env*", "main.p[y]", "opendify/**/*.py") if reload]
 # Preloaded code would survive every reload.
 preload_app = _server.environment == "production" and not _server.reload
 
@@ -66,13 +71,53 @@ errorlog = "-"
 accesslog = None
 
 
-def on_starting(_server: Arbiter) -> None:
+def on_starting(server: Arbiter) -> None:
     """Make the first keys, and refuse what could not work, before anybody asks."""
     prepare_start()
     # All workers must inherit one file.
     instance_file()
+    remove_drain_file()
+    Master.take_over(server, _read_anew)
+
+
+def _read_anew(preloads: bool) -> Any:
+    """Check what HUP gives to new workers, and make their app where they do not do it themselves."""
+    prepare_start()
+    if not preloads:
+        return None
+    # By now it was imported; anywhere above, it would be before the settings are checked.
+    from main import make_app
+
+    return make_app()
+
+
+def when_ready(server: Arbiter) -> None:
+    """Say what is in force, whatever it was set by."""
+    announce_server(server.cfg, _server.drain_seconds)
+
+
+on_reload = when_ready
+
+
+def post_fork(_server: Arbiter, worker: Worker) -> None:
+    """Where nothing is preloaded, each worker loads the code as it is now."""
+    if not worker.cfg.preload_app:
+        development.load_afresh(worker)
 
 
 def post_worker_init(worker: Worker) -> None:
-    """Keep some threads of each worker free of chats."""
+    """Keep some threads free of chats, and tell the app how long its answers may go on at the end."""
+    if development.shows_fault(worker):
+        return
     limit_chats(worker)
+    leaving.prepare_to_leave(worker, _server.drain_seconds)
+
+
+def worker_int(worker: Worker) -> None:
+    """The worker is to end quickly."""
+    leaving.leave_at_once(worker)
+
+
+def worker_exit(_server: Arbiter, worker: Worker) -> None:
+    """The worker has ended but for what it left behind."""
+    leaving.finish_leaving(worker)

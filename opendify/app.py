@@ -22,7 +22,9 @@ from opendify.routes.cors import install_cors
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.v1 import v1_blueprint
+from opendify.runs.drain import Drain
 from opendify.serving.closing import ClosingConnections
+from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
 from opendify.stores.base import ConversationStore
@@ -57,7 +59,10 @@ def create_app(
     client = DifyClient(settings, transport=transport, clock=clock, sleep=sleep)
     store = store or open_configured_store(settings)
     answers = open_configured_answers(settings)
-    gateway = Gateway(settings, client, store, answers=answers, clock=clock, now=now, sleep=sleep)
+    drain = Drain(clock=clock)
+    gateway = Gateway(
+        settings, client, store, answers=answers, drain=drain, clock=clock, now=now, sleep=sleep
+    )
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     app = flask.Flask("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
@@ -66,12 +71,13 @@ def create_app(
     install_cors(app, settings, keys)
     register_error_handlers(app)
     app.extensions["opendify"] = gateway
+    app.extensions[DRAIN] = drain
     # The server limits them, which knows how many requests a process can serve at once.
     app.extensions[SLOTS] = slots
     app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings), slots))
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(admin_blueprint(admin, keys))
-    app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock)))
+    app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
     app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]

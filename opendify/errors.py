@@ -204,6 +204,15 @@ class ClientLeft(GatewayError):
     should_retry = False
 
 
+class Draining(GatewayError):
+    """The server is restarting; where an answer had begun, `x-should-retry: false` says so."""
+
+    status = 503
+    code = "draining"
+    retry_after_seconds = 5
+    may_have_begun = False
+
+
 class DifyError(GatewayError):
     """Dify failed. It may have begun work, so that a retry could pay twice."""
 

@@ -18,6 +18,7 @@ from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
+from opendify.runs.drain import Drain
 from opendify.runs.fallbacks import Candidate, Fallbacks
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
@@ -87,6 +88,7 @@ class Gateway:
         store: ConversationStore,
         *,
         answers: AnswerStore | None = None,
+        drain: Drain | None = None,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -95,6 +97,7 @@ class Gateway:
 
         Without `answers` nothing is kept for requests that are repeated.
         """
+        self._drain = drain or Drain(clock=clock)
         self._settings = settings
         self._client = client
         self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
@@ -235,6 +238,7 @@ class Gateway:
 
         `commit_seconds` is how long a stream's opening waits; None where the answer leaves as a whole.
         """
+        self._drain.refuse_new()
         self._housekeeping.remind()
         context = person.context
         if not context.conversation_id and is_task(turn, streamed=commit_seconds is not None):
@@ -305,6 +309,7 @@ class Gateway:
             open_run,
             held,
             client=person.client,
+            drain=self._drain,
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
         )

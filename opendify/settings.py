@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from dotenv import dotenv_values
 
@@ -103,6 +103,13 @@ class Settings(_CommonSettings):
         read.path,
         "data",
         "The folder for all local state; a relative path starts at the project's folder.",
+    )
+    drain_file: Path | None = setting_without_default(
+        "DRAIN_FILE",
+        read.path,
+        None,
+        "While this file exists, `/health/ready` is 503, so that a load balancer sends nobody here. Unset: "
+        "`drain` in `DATA_DIR`.",
     )
     auth_mode: AuthMode = setting(
         "AUTH_MODE",
@@ -323,6 +330,11 @@ class Settings(_CommonSettings):
         development_default="127.0.0.1",
     )
 
+    @property
+    def drain_path(self) -> Path:
+        """The file that asks for no more traffic."""
+        return self.drain_file or self.data_dir / "drain"
+
     def find_model(self, name: str) -> DifyApp | None:
         """The model with this name or alias."""
         return self._models_by_name.get(name)
@@ -343,7 +355,9 @@ class ServerSettings(_CommonSettings):
         "The address to listen on.",
         development_default="127.0.0.1",
     )
-    port: int = setting("SERVER_PORT", read.whole_number(1, 65_535), "5000", "The port to listen on.")
+    port: int = setting(
+        "SERVER_PORT", read.whole_number(1, 65_535), "5000", "The port to listen on.", alias="PORT"
+    )
     workers: int = setting_without_default(
         "GUNICORN_WORKERS",
         read.whole_number(1, 1_024),
@@ -374,7 +388,14 @@ class ServerSettings(_CommonSettings):
         "GUNICORN_GRACEFUL_TIMEOUT",
         read.whole_number(1, 86_400),
         "120",
-        "Seconds that running streams get to finish at a restart.",
+        "Seconds that a worker gets to end at a restart; then it is cut off.",
+    )
+    drain_seconds: float = setting_without_default(
+        "DRAIN_SECONDS",
+        read.seconds(0, 86_400),
+        110.0,
+        "Seconds that answers which still run get to finish at a restart; then they end with an error. "
+        "Unset: 10 less than `GUNICORN_GRACEFUL_TIMEOUT`, or three quarters of it.",
     )
     keepalive_seconds: int = setting(
         "GUNICORN_KEEPALIVE",
@@ -437,12 +458,13 @@ def load_server_settings(
     values = read_fields(ServerSettings, environ, faults)
     if faults:
         raise SettingsError(*faults)
-    settings = _build(ServerSettings, values)
-    if "workers" not in values and settings.environment == "production":
-        settings = dataclasses.replace(settings, workers=default_workers(cpus()))
-    if "max_requests_jitter" not in values:
-        # With less, workers that started together are replaced together.
-        settings = dataclasses.replace(settings, max_requests_jitter=settings.max_requests // 5)
+    settings = _with_derived_defaults(_build(ServerSettings, values), values, cpus)
+    graceful = settings.graceful_timeout_seconds
+    if settings.drain_seconds >= graceful:
+        raise SettingsError(
+            f"DRAIN_SECONDS ({settings.drain_seconds:g}) must be less than "
+            f"GUNICORN_GRACEFUL_TIMEOUT ({graceful})"
+        )
     return settings
 
 
@@ -458,6 +480,22 @@ def load_environment(dotenv_file: Path, environ: Mapping[str, str]) -> dict[str,
     except (OSError, UnicodeDecodeError):
         raise SettingsError(".env cannot be read; it must be UTF-8 text that this user may read") from None
     return {name: text for name, text in in_file.items() if text is not None} | dict(environ)
+
+
+def _with_derived_defaults(
+    settings: ServerSettings, values: Mapping[str, object], cpus: Callable[[], float]
+) -> ServerSettings:
+    """What is not set and follows from what is, or from the machine."""
+    graceful = settings.graceful_timeout_seconds
+    derived: dict[str, Any] = {
+        # With less, workers that started together are replaced together.
+        "max_requests_jitter": settings.max_requests // 5,
+        "drain_seconds": max(graceful - 10, graceful * 0.75),
+    }
+    if settings.environment == "production":
+        derived["workers"] = default_workers(cpus())
+    missing = {name: value for name, value in derived.items() if name not in values}
+    return dataclasses.replace(settings, **missing)
 
 
 def _environment() -> dict[str, str]:

@@ -83,6 +83,7 @@ def test_the_server_needs_no_variable() -> None:
         threads=128,
         timeout_seconds=60,
         graceful_timeout_seconds=120,
+        drain_seconds=110,
         keepalive_seconds=75,
         max_requests=0,
         max_requests_jitter=0,
@@ -151,12 +152,14 @@ def test_a_variable_sets_its_field(variable: str, text: str, field: str, value: 
     ("variable", "text", "field", "value"),
     [
         ("SERVER_PORT", "8080", "port", 8080),
+        ("PORT", "8081", "port", 8081),
         ("GUNICORN_WORKERS", "2", "workers", 2),
         ("WEB_CONCURRENCY", "3", "workers", 3),
         ("GUNICORN_WORKER_CLASS", "gevent", "worker_class", "gevent"),
         ("GUNICORN_THREADS", "1", "threads", 1),
         ("GUNICORN_TIMEOUT", "30", "timeout_seconds", 30),
         ("GUNICORN_GRACEFUL_TIMEOUT", "20", "graceful_timeout_seconds", 20),
+        ("DRAIN_SECONDS", "30.5", "drain_seconds", 30.5),
         ("GUNICORN_KEEPALIVE", "2", "keepalive_seconds", 2),
         ("GUNICORN_MAX_REQUESTS", "1000", "max_requests", 1000),
         ("GUNICORN_MAX_REQUESTS_JITTER", "50", "max_requests_jitter", 50),
@@ -173,6 +176,16 @@ def test_gunicorn_workers_wins_over_the_alias_that_platforms_set() -> None:
 
 def test_workers_are_replaced_apart_from_each_other_unless_told_otherwise() -> None:
     assert load_server(GUNICORN_MAX_REQUESTS="1000").max_requests_jitter == 200
+
+
+@pytest.mark.parametrize(("graceful", "drain"), [("120", 110), ("60", 50), ("20", 15), ("4", 3)])
+def test_answers_get_less_time_to_end_than_their_worker(graceful: str, drain: float) -> None:
+    assert load_server(GUNICORN_GRACEFUL_TIMEOUT=graceful).drain_seconds == drain
+
+
+def test_the_drain_file_lies_with_the_other_state_unless_it_is_put_elsewhere() -> None:
+    assert load(DATA_DIR="/var/lib/opendify").drain_path == Path("/var/lib/opendify/drain")
+    assert load(DRAIN_FILE="/run/opendify/drain").drain_path == Path("/run/opendify/drain")
 
 
 @pytest.mark.parametrize(
@@ -275,6 +288,7 @@ def test_a_wrong_value_is_refused_by_name(variable: str, text: str, fault: str) 
         ("GUNICORN_WORKERS", "0", "GUNICORN_WORKERS must be a whole number from 1 to 1024"),
         ("GUNICORN_WORKER_CLASS", "eventlet", "GUNICORN_WORKER_CLASS must be one of sync, gthread, gevent"),
         ("GUNICORN_RELOAD", "2", "GUNICORN_RELOAD must be true or false"),
+        ("DRAIN_SECONDS", "120", "DRAIN_SECONDS (120) must be less than GUNICORN_GRACEFUL_TIMEOUT (120)"),
     ],
 )
 def test_a_wrong_value_for_the_server_is_refused_by_name(variable: str, text: str, fault: str) -> None:

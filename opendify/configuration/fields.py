@@ -38,10 +38,15 @@ def setting(
     description: str,
     *,
     development_default: str | None = None,
+    alias: str | None = None,
 ) -> _Value:
     """A field whose default is written as an operator would write it, and read alike."""
     doc = SettingDoc(
-        name=name, description=description, default=default, development_default=development_default
+        name=name,
+        description=description,
+        default=default,
+        development_default=development_default,
+        alias=alias,
     )
     return field(default=reader(default), metadata={"doc": doc, "reader": reader})
 

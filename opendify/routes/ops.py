@@ -1,5 +1,7 @@
 """What probes and curious people ask: is it there, is it ready."""
 
+from pathlib import Path
+
 import flask
 from flask.typing import ResponseReturnValue
 
@@ -8,8 +10,11 @@ from opendify.routes.answers import json_response
 from opendify.stores.probe import StoreProbe
 
 
-def ops_blueprint(store: StoreProbe) -> flask.Blueprint:
-    """`/` and `/health/…`, which need no key and never ask Dify."""
+def ops_blueprint(store: StoreProbe, drain_file: Path) -> flask.Blueprint:
+    """`/` and `/health/…`, which need no key and never ask Dify.
+
+    While `drain_file` exists the service asks for no more traffic, and serves what comes.
+    """
     blueprint = flask.Blueprint("ops", __name__)
 
     @blueprint.get("/")
@@ -23,6 +28,8 @@ def ops_blueprint(store: StoreProbe) -> flask.Blueprint:
 
     @blueprint.get("/health/ready")
     def ready() -> ResponseReturnValue:
+        if drain_file.exists():
+            return json_response({"status": "draining"}, 503)
         # Dify is no part of readiness: a service without it still answers honestly.
         if store.is_reachable():
             return json_response({"status": "ok", "store": "ok"})

@@ -8,6 +8,7 @@ from opendify.dify.concurrency import UNLIMITED, Place
 from opendify.dify.events import EventStream
 from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError
 from opendify.records import NOBODY, Client, Clock
+from opendify.runs.drain import Drain
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.turns import HeldTurn
@@ -46,6 +47,7 @@ class Run:
         held: HeldTurn,
         *,
         client: Client = NOBODY,
+        drain: Drain | None = None,
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
     ) -> None:
@@ -56,6 +58,7 @@ class Run:
         self._open_run = open_run
         self._held = held
         self._client = client
+        self._drain = drain or Drain()
         self._clock = clock
         self._looked_at = clock()
         self._on_app_error = on_app_error
@@ -69,6 +72,7 @@ class Run:
         except BaseException:
             held.abandon(may_have_begun=False)
             raise
+        self._drain.enter(self)
 
     @property
     def ended(self) -> bool:
@@ -86,6 +90,7 @@ class Run:
         Raises:
             GatewayError: The run failed; what was said before it was given first.
             ClientLeft: Nobody waits for the answer any more.
+            Draining: The process must end.
         """
         self._look_for_client(now_and_then=True)
         try:
@@ -123,13 +128,16 @@ class Run:
     def close(self) -> None:
         """See `ReplySource.close`."""
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
-        self._open.close(whole=is_over_at_dify, on_over=self._abandon_unless_settled)
+        self._open.close(whole=is_over_at_dify, on_over=self._leave)
 
-    def _abandon_unless_settled(self) -> None:
+    def _leave(self) -> None:
         """The place is given up only when nothing goes on in it any more."""
-        if not self._was_settled:
-            self._was_settled = True
-            self._held.abandon(may_have_begun=not self._open.events.was_refused)
+        try:
+            if not self._was_settled:
+                self._was_settled = True
+                self._held.abandon(may_have_begun=not self._open.events.was_refused)
+        finally:
+            self._drain.leave(self)
 
     def _translate(self, events: list[StreamEvent] | None) -> Iterator[ReplyEvent]:
         pipeline = self._open.pipeline
@@ -172,6 +180,7 @@ class Run:
             # The old run is closed, so `close` will hear of no end any more.
             self._was_settled = True
             self._held.abandon(may_have_begun=False)
+            self._drain.leave(self)
             raise
 
     def _open_anew(self) -> OpenRun:
@@ -187,3 +196,4 @@ class Run:
         self._looked_at = now
         if self._client.is_gone():
             raise ClientLeft("The client closed the connection before the answer was whole")
+        self._drain.cut_short()

@@ -2,6 +2,9 @@
 
 import sys
 
+from gunicorn.config import Config
+
+from opendify import __version__
 from opendify.access.keys import KeyRing
 from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.base import StoreUnavailable
@@ -24,6 +27,36 @@ def prepare_start() -> None:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"DATA_DIR: the first API key cannot be written ({error.strerror}: {error.filename})")
+
+
+def remove_drain_file() -> None:
+    """A start ends whatever draining the last end was prepared with."""
+    path = load_settings().drain_path
+    if path.exists():
+        path.unlink()
+        sys.stderr.write(f"{path} of an earlier run is removed: this one takes traffic\n")
+
+
+def announce_server(cfg: Config, drain_seconds: float) -> None:
+    """Say on one line what Gunicorn really uses, since its command line may overrule the settings."""
+    facts = {
+        "version": __version__,
+        "address": ",".join(cfg.bind),
+        "workers": cfg.workers,
+        "worker": cfg.worker_class_str,
+        "threads": cfg.threads,
+        "preload": cfg.preload_app,
+        "reload": cfg.reload,
+        "timeout": cfg.timeout,
+        "drain": drain_seconds,
+        "graceful_timeout": cfg.graceful_timeout,
+        "keepalive": cfg.keepalive,
+        "max_requests": cfg.max_requests,
+        "max_requests_jitter": cfg.max_requests_jitter,
+        "log_level": cfg.loglevel,
+    }
+    shown = " ".join(f"{name}={str(value).lower()}" for name, value in facts.items())
+    sys.stderr.write(f"OpenDify serves: {shown}\n")
 
 
 def _announce_keys(settings: Settings) -> None:

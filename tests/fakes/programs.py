@@ -24,9 +24,18 @@ _STOP_SECONDS: Final = 10.0
 class Program:
     """A server process that can be killed and started again on its port."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], url: str, log: Path) -> None:
-        """It listens once `url` answers; what it writes is added to `log`."""
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        url: str,
+        log: Path,
+        *,
+        folder: Path = PROJECT,
+    ) -> None:
+        """It listens once `url` answers; what it writes is added to `log`. It runs in `folder`."""
         self._command, self._environment, self._url, self._log = command, environment, url, log
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -42,7 +51,7 @@ class Program:
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command, cwd=PROJECT, env=self._environment, stdin=subprocess.DEVNULL,
+                self._command, cwd=self._folder, env=self._environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log,
             )  # fmt: skip
         assert wait_until(self._answers, _START_SECONDS), self.log[-3_000:]

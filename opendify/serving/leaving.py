@@ -1,0 +1,89 @@
+"""How a worker leaves: its answers learn of it, its door closes, and nothing is left undone at Dify."""
+
+import os
+import signal
+import stat
+from types import FrameType
+
+from gunicorn.workers.base import Worker
+from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+from opendify.runs.drain import Drain
+
+DRAIN = "opendify.drain"
+"""Where the app keeps its `Drain`, among its extensions."""
+
+# Dify is told to stop within milliseconds; then it is heard out for a moment.
+_LOOSE_ENDS_SECONDS = 2.0
+# The heartbeat file is all that a worker shares with its master, and only its times are in use.
+_LEAVING_MODE = 0o400
+
+
+def prepare_to_leave(worker: Worker, drain_seconds: float) -> None:
+    """Let the app's answers end by themselves when this worker is told to go.
+
+    Gunicorn waits for them, but not for ever, and cuts off in the middle what is left.
+    """
+    drain = _drain_of(worker)
+    if drain is None:
+        return
+    drain.follow(lambda: not worker.alive, drain_seconds, on_begin=lambda: _begin_to_leave(worker))
+    if not isinstance(worker, ThreadWorker):
+        for number in (signal.SIGINT, signal.SIGQUIT):
+            _end_answers_first(number, worker, drain)
+
+
+def leave_at_once(worker: Worker) -> None:
+    """The worker is told to end quickly, or to make room for changed code: Gunicorn's `worker_int`."""
+    drain = _drain_of(worker)
+    if drain:
+        drain.end_now()
+    if isinstance(worker, ThreadWorker):
+        worker.cfg.set("keepalive", 0)
+        for connection in list(worker.keepalived_conns):
+            connection.timeout = 0.0
+        worker.method_queue.defer(lambda: None)  # Its main thread sleeps.
+
+
+def finish_leaving(worker: Worker) -> None:
+    """The worker's loop has ended: what it began is stopped at Dify, and its claims are given up."""
+    drain = _drain_of(worker)
+    # The master calls this hook too, for a worker that it finds dead.
+    if drain and str(worker.pid) == str(os.getpid()):
+        drain.end_now()
+        drain.wait_until_idle(_LOOSE_ENDS_SECONDS)
+
+
+def is_leaving(worker: Worker) -> bool:
+    """Whether a worker has begun to leave, asked by its master."""
+    return stat.S_IMODE(os.fstat(worker.tmp.fileno()).st_mode) == _LEAVING_MODE
+
+
+def _drain_of(worker: Worker) -> Drain | None:
+    # What was loaded, since a worker may have wrapped it to serve it; the stubs do not know the name.
+    app = getattr(worker.app, "callable", None)
+    drain: Drain | None = getattr(app, "extensions", {}).get(DRAIN)
+    return drain
+
+
+def _begin_to_leave(worker: Worker) -> None:
+    os.fchmod(worker.tmp.fileno(), _LEAVING_MODE)
+    if isinstance(worker, SyncWorker):
+        # It serves this last answer; new clients would wait for one that never comes.
+        for listener in worker.sockets:
+            listener.close()
+
+
+def _end_answers_first(number: signal.Signals, worker: Worker, drain: Drain) -> None:
+    """Where answers run in the main thread, Gunicorn's handler would break them off in the middle."""
+    gunicorns = signal.getsignal(number)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        drain.end_now()
+        if drain.open_answers:
+            worker.alive = False
+        elif callable(gunicorns):
+            gunicorns(number, frame)
+
+    signal.signal(number, handle)
