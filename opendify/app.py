@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import flask
 
@@ -64,7 +65,7 @@ def create_app(
         settings, client, store, answers=answers, drain=drain, clock=clock, now=now, sleep=sleep
     )
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
-    app = flask.Flask("opendify", static_folder=None)
+    app = _App("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
     observe_requests(app)
@@ -82,6 +83,12 @@ def create_app(
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
     app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]
     return app
+
+
+class _App(flask.Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Nothing in here is a coroutine, which Flask would find out anew in each request."""
+        return func
 
 
 def _identity_rules(settings: Settings) -> IdentityRules:

@@ -26,6 +26,11 @@ from opendify.wire.sse import encode_json
 
 # What a header's value may hold as it is; the rest of a model's name is percent-encoded.
 _PLAIN_IN_NAMES = string.punctuation.replace("%", "")
+_STREAM_HEADERS = (
+    ("Content-Type", "text/event-stream; charset=utf-8"),
+    ("Cache-Control", "no-cache"),
+    ("X-Accel-Buffering", "no"),
+)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
 logger = logging.getLogger(__name__)
@@ -61,9 +66,8 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     """
     frames = stream.frames()
     first = next(frames)
-    response = flask.Response(chain((first,), frames), content_type="text/event-stream; charset=utf-8")
-    response.headers.update({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-    response.headers.update(dify_headers(stream.started, memory_was_lost=stream.memory_was_lost))
+    ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
+    response = flask.Response(chain((first,), frames), headers=[*_STREAM_HEADERS, *ids.items()])
     log_fields = flask.g.log_fields
 
     def close() -> None:

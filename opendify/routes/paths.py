@@ -5,6 +5,7 @@ puts the model into the path. A redirect would turn a POST into a GET, so every
 form is served as it comes.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class CanonicalPath:
     deployment: str = ""
 
 
+@functools.lru_cache(maxsize=256)
 def canonical_path(path: str) -> CanonicalPath:
     """The routed form of `path`, which is decoded and below the URL prefix."""
     path = path.rstrip("/") or "/"

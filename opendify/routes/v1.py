@@ -15,6 +15,7 @@ from opendify.conversations.identity import (
 from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Caller
 from opendify.routes.answers import dify_headers, event_stream, json_response, read_body
+from opendify.routes.headers import RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
@@ -31,15 +32,17 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     blueprint = flask.Blueprint("v1", __name__, url_prefix="/v1")
 
     def authenticated() -> Caller:
-        return keys.authenticate(flask.request.headers, flask.request.remote_addr)
+        request = flask.request
+        return keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
 
     def person(
         caller: Caller, raw: bytes, body: SamplingParameters, safety_identifier: object = None
     ) -> Person:
         request = flask.request
-        context = read_client_context(request.headers, _identity(body, safety_identifier), rules)
+        headers = RequestHeaders(request.environ)
+        context = read_client_context(headers, _identity(body, safety_identifier), rules)
         question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
-        attempt = read_attempt(request.headers, caller, question)
+        attempt = read_attempt(headers, caller, question)
         return Person(caller, context, client_of(request.environ), attempt)
 
     def enter(who: Person) -> None:
