@@ -107,11 +107,13 @@ class Gateway:
         self._sleep = sleep
         self._memory = DifyMemory(client)
         forgiving_store = ForgivingStore(store)
+        self._repeats = _repeats(settings, answers, now, sleep)
         self._housekeeping = Housekeeping(
             forgiving_store,
             ttl_seconds=settings.conversation_ttl_days * 86_400,
             most=settings.conversation_max,
             now=now,
+            more=self._repeats.clean_up,
         )
         self._turn_tools = TurnTools(
             store=forgiving_store,
@@ -123,8 +125,6 @@ class Gateway:
             now=now,
             sleep=sleep,
         )
-
-        self._repeats = _repeats(settings, answers, now, sleep)
 
     def list_models(self) -> list[Mapping[str, object]]:
         """All models and their aliases, in table order; asks nobody, so it answers with Dify down."""

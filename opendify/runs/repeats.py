@@ -106,6 +106,11 @@ class Repeats:
         )
         return Answer(known.id, int(known.begun_at), source)
 
+    def clean_up(self) -> None:
+        """Delete what has expired."""
+        if self._keeper:
+            self._keeper.clean_up()
+
     def close(self) -> None:
         """Close what was opened."""
         if self._keeper:

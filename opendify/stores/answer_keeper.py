@@ -83,6 +83,10 @@ class AnswerKeeper:
         """What became of `known`, itself where the store is down; None where it was forgotten."""
         return self._answers.find(known)
 
+    def clean_up(self) -> None:
+        """Delete what an earlier process left, too; what this one noted is deleted in time by itself."""
+        self._sweep.clean_up()
+
     def close(self) -> None:
         """End the cleaning, and close the connections; the next use opens others."""
         self._sweep.end()
@@ -185,6 +189,10 @@ class _Sweep:
             self._is_over.clear()
         threading.Thread(target=self._run, name="answer-sweep", daemon=True).start()
 
+    def clean_up(self) -> int:
+        """At once; how many are left."""
+        return self._answers.clean_up(self._most_bytes)
+
     def end(self) -> None:
         """Until somebody calls `come_by` again."""
         self._is_over.set()
@@ -192,7 +200,7 @@ class _Sweep:
     def _run(self) -> None:
         while not self._is_over.wait(self._interval_seconds):
             self._is_due = False
-            left = self._answers.clean_up(self._most_bytes)
+            left = self.clean_up()
             with self._lock:
                 if not (left or self._is_due):
                     self._is_running = False

@@ -96,11 +96,15 @@ class SQLiteAnswers:
         self._write("DELETE FROM answers WHERE id = :id", {"id": id})
 
     def delete_of_user(self, user: str) -> int:
+        if not self._file.path.exists():
+            return 0
         deleted = self._write("DELETE FROM answers WHERE user = :user", {"user": storable_text(user)})
         self._overwrite_the_log()
         return deleted
 
     def clean_up(self, *, now: float, most_bytes: int) -> int:
+        if not self._file.path.exists():
+            return 0
         with self._file.writing() as connection:
             gone = connection.execute("DELETE FROM answers WHERE expires_at <= :now", {"now": now}).rowcount
             gone += connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes}).rowcount

@@ -275,8 +275,8 @@ CALLS: dict[str, Callable[[AnswerStore], object]] = {
 def test_a_store_that_is_not_there_says_so_soon(
     call: Callable[[AnswerStore], object], scheme: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").touch()
-    url = "sqlite:///file/answers.db" if scheme == "sqlite" else f"{scheme}://127.0.0.1:{free_port()}/0"
+    (tmp_path / "no.db").write_text("This is no database. " * 100)
+    url = "sqlite:///no.db" if scheme == "sqlite" else f"{scheme}://127.0.0.1:{free_port()}/0"
     began_at = time.monotonic()
 
     with closing(open_answer_store(url, tmp_path / "data")) as store, pytest.raises(StoreUnavailable):

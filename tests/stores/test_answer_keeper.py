@@ -1,0 +1,109 @@
+"""What one process does around the store of answers: hold, forgive, clean up."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opendify.stores.answer_keeper import CLAIM_SECONDS, AnswerKeeper, NewRequest, Note
+from opendify.stores.answers import NOT_KEPT, StoredAnswer
+from tests.fakes.clocks import FakeClock
+from tests.fakes.memory_answers import MemoryAnswers
+from tests.fakes.waiting import wait_until
+
+NOW = 1_000_000.0
+
+
+def request(name: str = "id", *, anew: bool = False) -> NewRequest:
+    return NewRequest(id=name, key=f"key of {name}", fingerprint="f", user="team:anna", anew=anew)
+
+
+@contextmanager
+def keeping(
+    store: MemoryAnswers, clock: FakeClock, *, sweep_seconds: float = 3_600, renewal_seconds: float = 3_600
+) -> Iterator[AnswerKeeper]:
+    keeper = AnswerKeeper(
+        store,
+        crash_seconds=60,
+        most_bytes=1_000,
+        now=clock,
+        sweep_seconds=sweep_seconds,
+        renewal_seconds=renewal_seconds,
+    )
+    try:
+        yield keeper
+    finally:
+        keeper.close()
+
+
+def begin(keeper: AnswerKeeper, name: str = "id") -> Note:
+    note = keeper.begin(request(name))
+    assert isinstance(note, Note)
+    return note
+
+
+def test_a_request_is_held_for_as_long_as_it_goes_on() -> None:
+    store, clock = MemoryAnswers(), FakeClock(NOW)
+    with keeping(store, clock, renewal_seconds=0.01) as keeper:
+        note = begin(keeper)
+        for _ in range(5):
+            clock.advance(CLAIM_SECONDS - 1)
+            until = clock() + CLAIM_SECONDS
+            assert wait_until(lambda until=until: store.rows["id"].claimed_until == until)  # type: ignore[misc] # A default.
+        note.finish(b"{}", keep_seconds=60)
+
+        assert store.rows["id"].outcome == b"{}"
+        assert store.rows["id"].expires_at == clock() + 60
+
+
+def test_what_expired_is_deleted_without_any_further_request() -> None:
+    store, clock = MemoryAnswers(), FakeClock(NOW)
+    with keeping(store, clock, sweep_seconds=0.01) as keeper:
+        for name in ("a", "b"):
+            begin(keeper, name).finish(b"{}", keep_seconds=60)
+        clock.advance(59)
+        assert not wait_until(lambda: len(store.rows) < 2, 0.1)
+        clock.advance(1)
+
+        assert wait_until(lambda: not store.rows)
+        # The cleaning had ended, and begins again.
+        begin(keeper, "c").finish(b"{}", keep_seconds=60)
+        clock.advance(60)
+        assert wait_until(lambda: not store.rows)
+
+
+def test_what_a_process_before_left_is_deleted_as_well() -> None:
+    store, clock = MemoryAnswers(), FakeClock(NOW)
+    with keeping(store, clock) as keeper:
+        begin(keeper).finish(b"{}", keep_seconds=60)
+    clock.advance(60)
+
+    with keeping(store, clock) as keeper:
+        keeper.clean_up()
+
+    assert store.rows == {}
+
+
+def test_of_more_than_fits_only_that_it_ended_is_kept() -> None:
+    store, clock = MemoryAnswers(), FakeClock(NOW)
+    with keeping(store, clock) as keeper:
+        for name in ("a", "b"):
+            begin(keeper, name).finish(b"x" * 600, keep_seconds=60)
+            clock.advance(1)
+        keeper.clean_up()
+
+    assert {name: row.outcome for name, row in store.rows.items()} == {"a": NOT_KEPT, "b": b"x" * 600}
+
+
+def test_a_store_that_is_down_is_counted_and_nothing_else() -> None:
+    store, clock = MemoryAnswers(), FakeClock(NOW)
+    with keeping(store, clock) as keeper:
+        known = StoredAnswer(
+            id="id", key="key", fingerprint="f", user="u", begun_at=NOW, claimed_until=NOW, expires_at=NOW
+        )
+        store.is_down = True
+        begin(keeper).finish(b"{}", keep_seconds=60)
+        begin(keeper).forget()
+        begin(keeper).keep()
+        assert keeper.look_again(known) is known
+        keeper.clean_up()
+
+        assert keeper.failures == 8
