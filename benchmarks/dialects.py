@@ -21,6 +21,16 @@ class WrongAnswer(Exception):
     """An answer that no client should get."""
 
 
+class Door(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to ask, on the loopback interface, and as whom."""
+
+    port: int
+    path: str
+    key: str
+    model: str
+    dialect: str
+
+
 @dataclass(frozen=True, slots=True)
 class Dialect:
     """How to ask, and how to read the text of a whole answer or of a stream's body.
@@ -30,23 +40,28 @@ class Dialect:
 
     path: str
     key: str
-    build_body: Callable[[str, bool], Mapping[str, object]]
+    build_body: Callable[[str, str, bool], Mapping[str, object]]
     read_whole: Callable[[bytes], str]
     read_stream: Callable[[bytes], str]
 
-    def build_request(self, host: str, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
-        """A request's bytes; the directive follows `prompt_bytes` of ordinary text."""
-        body = self.build_content(directive, whole=whole, prompt_bytes=prompt_bytes)
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {self.key}\r\n"
-            f"Content-Type: application/json\r\nAccept: */*\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
-
-    def build_content(self, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
-        """The body of that request."""
+    def build_content(
+        self, directive: Directive, *, whole: bool, model: str = MODEL, prompt_bytes: int = 0
+    ) -> bytes:
+        """A request's body; the directive follows `prompt_bytes` of ordinary text."""
         prompt = (_SENTENCE * (prompt_bytes // len(_SENTENCE) + 1))[:prompt_bytes]
-        return json.dumps(self.build_body(f"{prompt}{directive}", whole)).encode()
+        return json.dumps(self.build_body(model, f"{prompt}{directive}", whole)).encode()
+
+
+def build_request(door: Door, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
+    """A request's bytes."""
+    content = DIALECTS[door.dialect].build_content(
+        directive, whole=whole, model=door.model, prompt_bytes=prompt_bytes
+    )
+    head = (
+        f"POST {door.path} HTTP/1.1\r\nHost: 127.0.0.1:{door.port}\r\nAuthorization: Bearer {door.key}\r\n"
+        f"Content-Type: application/json\r\nAccept: */*\r\nContent-Length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
 
 
 class _Delta(msgspec.Struct):
@@ -80,11 +95,11 @@ class _Event(msgspec.Struct):
     answer: str = ""
 
 
-def _openai_body(query: str, whole: bool) -> Mapping[str, object]:
-    return {"model": MODEL, "stream": not whole, "messages": [{"role": "user", "content": query}]}
+def _openai_body(model: str, query: str, whole: bool) -> Mapping[str, object]:
+    return {"model": model, "stream": not whole, "messages": [{"role": "user", "content": query}]}
 
 
-def _dify_body(query: str, whole: bool) -> Mapping[str, object]:
+def _dify_body(_model: str, query: str, whole: bool) -> Mapping[str, object]:
     mode = "blocking" if whole else "streaming"
     return {"inputs": {}, "query": query, "response_mode": mode, "user": "bench"}
 
@@ -138,3 +153,9 @@ def _decode(payload: bytes, shape: type[_ShapeT]) -> _ShapeT:
 OPENAI = Dialect("/v1/chat/completions", API_KEY, _openai_body, _read_completion, _read_chunks)
 DIFY = Dialect("/v1/chat-messages", APP_KEY, _dify_body, _read_blocking, _read_events)
 DIALECTS: Mapping[str, Dialect] = {"openai": OPENAI, "dify": DIFY}
+
+
+def usual_door(port: int, dialect: str) -> Door:
+    """Where and as whom a target is asked that is configured as ours are."""
+    spoken = DIALECTS[dialect]
+    return Door(port=port, path=spoken.path, key=spoken.key, model=MODEL, dialect=dialect)

@@ -3,26 +3,37 @@
 Run as `python -m benchmarks.load` with a `Job` as JSON on its standard input; it prints a `Measurement`.
 """
 
-import asyncio
+import http.client
+import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import msgspec
 
 from benchmarks.answers import Answer
-from benchmarks.dialects import DIALECTS, WrongAnswer
+from benchmarks.dialects import DIALECTS, WrongAnswer, build_request
 from benchmarks.directive import StampReader
+from benchmarks.loop import Channel, Loop
+from benchmarks.mock_dify import Runs
 from benchmarks.processes import core_busy_seconds, cpu_seconds, memory_mb
 from benchmarks.results import Job, Measurement, percentile
+from benchmarks.scenarios import Scenario
 
 _WARM_UP_SECONDS = 0.5
 _PATIENCE_SECONDS = 30.0
+_WIND_DOWN_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_LONGEST_TURN_SECONDS = 1.0
+_SLOW_SOCKET_BYTES = 65_536
+# A client that the end of the run finds without any piece after so long was not served.
+_UNSERVED_SECONDS = 2.0
 _MOST_FAULTS = 50
 _FAULTS_TOLD = 3
-# Mock and load generator share a core; busy for most of the time, and nearly as long as the target,
+# Mock and load generator may share a core; busy for most of the time, and nearly as long as the target,
 # they hold it up.
 _BUSY = 0.5
 _NEAR = 0.8
@@ -50,49 +61,43 @@ class Tally:
 class Load:
     """A number of clients at work, each asking again until the time or the requests are used up."""
 
-    def __init__(self, job: Job) -> None:
-        scenario = job.scenario
+    def __init__(self, job: Job, scenario: Scenario) -> None:
         self.job = job
-        self.dialect = DIALECTS[job.dialect]
-        self.request = self.dialect.build_request(
-            f"127.0.0.1:{job.port}",
-            scenario.directive,
-            whole=scenario.whole,
-            prompt_bytes=scenario.prompt_bytes,
+        self.scenario = scenario
+        self.dialect = DIALECTS[job.door.dialect]
+        self.request = build_request(
+            job.door, scenario.directive, whole=scenario.whole, prompt_bytes=scenario.prompt_bytes
         )
         self.tally = Tally()
+        self.loop = Loop()
         self._clients = [Client(self) for _ in range(scenario.clients)]
-        self._connecting: set[asyncio.Task[None]] = set()
         self._busy = 0
         self._stop_at = 0.0
-        self._all_idle = asyncio.Event()
 
-    async def run(self, seconds: float) -> Tally:
-        """Let all clients ask for `seconds`; each finishes what it began.
+    def run(self, seconds: float, at_end: Callable[[], None] = lambda: None) -> Tally:
+        """Let all clients ask for `seconds`; each finishes what it began, or is cut, as the scenario says.
+
+        Args:
+            at_end: Called when the time is up and the last streams are still open.
 
         Raises:
-            BadRun: An answer never came, or too many were wrong.
+            BadRun: An answer never came.
         """
         self.tally = Tally()
-        self._all_idle.clear()
-        self._stop_at = time.perf_counter() + seconds
+        began_at = time.perf_counter()
+        self._stop_at = began_at + seconds
         self._busy = len(self._clients)
-        self._start_clients(seconds)
-        try:
-            await asyncio.wait_for(self._all_idle.wait(), seconds + _PATIENCE_SECONDS)
-        except TimeoutError:
-            raise BadRun(f"{self._busy} clients still wait for their answers") from None
-        if len(self.tally.faults) >= _MOST_FAULTS:
-            raise BadRun(f"too many faults: {self.tally.faults[:_FAULTS_TOLD]}")
-        return self.tally
-
-    def _start_clients(self, seconds: float) -> None:
-        # Paced streams that begin together stay together, as those of real people do not.
-        scenario = self.job.scenario
-        spread = min(seconds, scenario.pieces * scenario.least_gap_ms / 1_000)
+        spread = min(seconds, self.scenario.start_seconds)
         for index, client in enumerate(self._clients):
-            delay = spread * index / len(self._clients)
-            asyncio.get_running_loop().call_later(delay, client.ask)
+            self.loop.call_at(began_at + spread * index / len(self._clients), client.ask)
+        self.loop.call_at(self._stop_at, at_end)
+        if self.scenario.is_cut:
+            self.loop.call_at(self._stop_at, self._cut)
+        while self._busy:
+            self.loop.turn(_LONGEST_TURN_SECONDS)
+            if time.perf_counter() > self._stop_at + _PATIENCE_SECONDS:
+                raise BadRun(f"{self._busy} clients still wait for their answers")
+        return self.tally
 
     def go_on(self, client: "Client") -> None:
         """Let `client` ask again, unless the run is over."""
@@ -104,36 +109,25 @@ class Load:
         ):
             client.ask()
         else:
-            self._note_idle()
+            self._busy -= 1
 
-    def connect(self, client: "Client") -> None:
-        """Give `client` a new connection, on which it asks."""
-        task = asyncio.create_task(self._connect(client))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            client.drop_connection()
+        self.loop.close()
 
-    async def _connect(self, client: "Client") -> None:
-        try:
-            loop = asyncio.get_running_loop()
-            await loop.create_connection(lambda: client, "127.0.0.1", self.job.port)
-        except OSError as error:
-            self.tally.faults.append(f"no connection: {error}")
-            self._note_idle()
-        else:
-            client.ask()
-
-    def _note_idle(self) -> None:
-        self._busy -= 1
-        if not self._busy:
-            self._all_idle.set()
+    def _cut(self) -> None:
+        for client in self._clients:
+            client.cut()
 
 
-class Client(asyncio.Protocol):
+class Client:
     """One client; it keeps its connection as long as the server does."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._transport: asyncio.Transport | None = None
+        self._connection: _Connection | None = None
         self._answer: Answer | None = None
         self._asked_at = 0.0
         self._first_piece_at = 0.0
@@ -141,86 +135,119 @@ class Client(asyncio.Protocol):
 
     def ask(self) -> None:
         """Send the next request, on a new connection where there is none."""
-        if self._transport is None:
-            self._load.connect(self)
-            return
-        self._answer = Answer(kept=self._load.job.scenario.checked)
+        self._answer = Answer(kept=self._load.scenario.checked)
         self._first_piece_at = 0.0
         self._asked_at = time.perf_counter()
-        self._transport.write(self._load.request)
+        if self._connection is None:
+            self._connection = _Connection(self._load, self)
+        self._connection.send(self._load.request)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See `asyncio.BaseProtocol.connection_made`."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - asyncio promises it for sockets.
-        self._transport = transport
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """See `asyncio.BaseProtocol.connection_lost`."""
-        self._transport = None
-        if self._answer:
-            self._end(f"the connection broke off: {error or 'closed'}")
-
-    def data_received(self, received: bytes) -> None:
-        """See `asyncio.Protocol.data_received`."""
-        answer = self._answer
+    def take(self, received: bytes) -> None:
+        """What one read gave."""
+        answer, scenario = self._answer, self._load.scenario
         if answer is None:
             return
         self._load.tally.reads += 1
         try:
             answer.feed(received)
         except ValueError as error:
-            self._drop_connection()
+            self.drop_connection()
             self._end(str(error))
             return
-        self._note_pieces(answer, received)
-        scenario = self._load.job.scenario
-        if answer.is_whole:
-            if answer.closes_connection:
-                self._drop_connection()
-            self._end(self._fault_of(answer))
-        elif scenario.leaves_after and answer.pieces >= scenario.leaves_after:
-            self._load.tally.left += 1
-            self._drop_connection()
-            self._end(None)
-        elif scenario.pause_ms and self._transport:
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(scenario.pause_ms / 1_000, self._read_on)
-
-    def _note_pieces(self, answer: Answer, received: bytes) -> None:
         if not self._first_piece_at and answer.pieces:
             self._first_piece_at = time.perf_counter()
-        if self._load.job.scenario.stamped:
+        if scenario.stamped:
             self._load.tally.lag_seconds += self._stamps.feed(received, time.monotonic_ns())
+        if answer.is_whole:
+            self._end_whole(answer)
+        elif scenario.leaves_after and answer.pieces >= scenario.leaves_after:
+            self._leave()
+        elif scenario.pause_ms:
+            self._pause()
 
-    def _read_on(self) -> None:
-        if self._transport:
-            self._transport.resume_reading()
+    def note_lost(self) -> None:
+        """The server closed the connection."""
+        self._connection = None
+        if self._answer:
+            self._end("the connection broke off")
 
-    def _fault_of(self, answer: Answer) -> str | None:
-        scenario = self._load.job.scenario
-        self._load.tally.short += answer.pieces < scenario.pieces
+    def cut(self) -> None:
+        """The run is over; what is open is broken off."""
+        if self._answer is None:
+            return
+        waited = time.perf_counter() - self._asked_at
+        if not self._first_piece_at and waited > _UNSERVED_SECONDS:
+            self.drop_connection()
+            self._end(f"no piece came within {waited:.0f} s")
+        else:
+            self._leave()
+
+    def drop_connection(self) -> None:
+        """Close it, whatever is still to come."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def _leave(self) -> None:
+        self._load.tally.left += 1
+        self.drop_connection()
+        self._end(None)
+
+    def _pause(self) -> None:
+        connection = self._connection
+        if connection:
+            connection.pause()
+            until = time.perf_counter() + self._load.scenario.pause_ms / 1_000
+            self._load.loop.call_at(until, connection.resume)
+
+    def _end_whole(self, answer: Answer) -> None:
+        scenario, tally = self._load.scenario, self._load.tally
+        if answer.closes_connection:
+            self.drop_connection()
+        tally.short += answer.pieces < scenario.pieces
         try:
             answer.check(self._load.dialect, whole=scenario.whole, pieces=scenario.pieces)
         except WrongAnswer as error:
-            return str(error)
-        return None
+            self._end(str(error))
+        else:
+            tally.whole_seconds.append(time.perf_counter() - self._asked_at)
+            self._end(None)
 
     def _end(self, fault: str | None) -> None:
         answer, self._answer = self._answer, None
         tally = self._load.tally
         tally.requests += 1
-        if fault is None and answer:
+        if fault is not None:
+            tally.faults.append(fault)
+        elif answer:
             tally.pieces += answer.pieces
+        if self._first_piece_at:
             tally.first_piece_seconds.append(self._first_piece_at - self._asked_at)
-            tally.whole_seconds.append(time.perf_counter() - self._asked_at)
-        else:
-            tally.faults.append(fault or "")
         self._load.go_on(self)
 
-    def _drop_connection(self) -> None:
-        if self._transport:
-            self._transport.abort()
-            self._transport = None
+
+class _Connection(Channel):
+    """Tells its client."""
+
+    def __init__(self, load: Load, client: Client) -> None:
+        connection = socket.socket()
+        if load.scenario.pause_ms:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SLOW_SOCKET_BYTES)
+        connection.setblocking(False)
+        connection.connect_ex(("127.0.0.1", load.job.door.port))
+        self._client = client
+        super().__init__(load.loop, connection)
+
+    def on_received(self, received: bytes) -> None:
+        """See `Channel.on_received`."""
+        self._client.take(received)
+
+    def on_room(self) -> None:
+        """See `Channel.on_room`."""
+
+    def on_lost(self) -> None:
+        """See `Channel.on_lost`."""
+        self._client.note_lost()
 
 
 class _CpuTimes(NamedTuple):
@@ -244,26 +271,74 @@ class _CpuTimes(NamedTuple):
         return type(self)(*(now - then for now, then in zip(self, before, strict=True)))
 
 
-async def measure(job: Job) -> Measurement:
-    """Warm up, then run the job between two looks at the CPU time of all who take part."""
-    load = Load(job)
-    memory_samples = [memory_mb(job.target_pid)]
-    await load.run(min(_WARM_UP_SECONDS, job.seconds))
-    before, began_at = _CpuTimes.now(job), time.perf_counter()
-    asyncio.get_running_loop().call_later(
-        job.seconds, lambda: memory_samples.append(memory_mb(job.target_pid))
-    )
-    tally = await load.run(job.seconds)
-    seconds = time.perf_counter() - began_at
-    return _sum_up(job, tally, seconds, _CpuTimes.now(job).since(before), memory_samples)
+@dataclass
+class _AtEnd:
+    """What is seen when the time is up and the last streams are still open."""
+
+    memory_mb: float = 0.0
+    live: int = 0
+
+
+def measure(job: Job) -> Measurement:
+    """Warm up, then run the job between two looks at all who take part.
+
+    Raises:
+        BadRun: An answer never came.
+    """
+    seconds = max(job.seconds, job.scenario.least_seconds)
+    _warm_up(job, seconds)
+    _wait_for_runs(job)
+    with closing(Load(job, job.scenario)) as load:
+        memory_before, runs_before = memory_mb(job.target_pid), ask_for_runs(job.mock_port)
+        before, began_at, at_end = _CpuTimes.now(job), time.perf_counter(), _AtEnd()
+
+        def look() -> None:
+            at_end.memory_mb = memory_mb(job.target_pid)
+            at_end.live = ask_for_runs(job.mock_port).live
+
+        tally = load.run(seconds, look)
+        took, cpu = time.perf_counter() - began_at, _CpuTimes.now(job).since(before)
+    _wait_for_runs(job)
+    runs = ask_for_runs(job.mock_port).since(runs_before)
+    return _sum_up(job, tally, took, cpu, memory_before, at_end, runs)
+
+
+def _warm_up(job: Job, seconds: float) -> None:
+    """Let the target load and open what it needs; one that is to be seen growing gets one client only."""
+    scenario = job.scenario
+    few = msgspec.structs.replace(scenario, clients=1) if scenario.starts_fresh else scenario
+    with closing(Load(job, few)) as load:
+        load.run(min(_WARM_UP_SECONDS, seconds))
+
+
+def _wait_for_runs(job: Job) -> None:
+    """Until those that were broken off have ended at the mock, or it is clear that they do not."""
+    deadline = time.perf_counter() + _WIND_DOWN_SECONDS
+    while ask_for_runs(job.mock_port).live and time.perf_counter() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def ask_for_runs(mock_port: int) -> Runs:
+    """What became of the mock's streamed runs up to now."""
+    with closing(http.client.HTTPConnection("127.0.0.1", mock_port, timeout=10)) as connection:
+        connection.request("GET", "/runs")
+        return msgspec.json.decode(connection.getresponse().read(), type=Runs)
 
 
 def _sum_up(
-    job: Job, tally: Tally, seconds: float, cpu: _CpuTimes, memory_samples: Sequence[float]
+    job: Job,
+    tally: Tally,
+    seconds: float,
+    cpu: _CpuTimes,
+    memory_before: float,
+    at_end: _AtEnd,
+    runs: Runs,
 ) -> Measurement:
+    finished = len(tally.whole_seconds)
     return Measurement(
         target=job.target,
         scenario=job.scenario.name,
+        clients=job.scenario.clients,
         round=job.round,
         seconds=seconds,
         requests=tally.requests,
@@ -286,8 +361,12 @@ def _sum_up(
         whole_ms_p99=1e3 * percentile(tally.whole_seconds, 99),
         lag_ms_p50=1e3 * percentile(tally.lag_seconds, 50),
         lag_ms_p99=1e3 * percentile(tally.lag_seconds, 99),
-        memory_mb_before=memory_samples[0],
-        memory_mb=memory_samples[-1],
+        memory_mb_before=memory_before,
+        memory_mb=at_end.memory_mb,
+        live=at_end.live,
+        runs_stopped=runs.stopped,
+        runs_aborted=runs.aborted,
+        runs_on=runs.live + max(0, runs.whole - finished),
         harness_bound=job.target_pid != job.mock_pid
         and cpu.mock + cpu.load > max(_NEAR * cpu.target, _BUSY * seconds),
     )
@@ -297,7 +376,7 @@ def main() -> None:
     """Read the job, do it, print what came out."""
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:
-        measurement = asyncio.run(measure(job))
+        measurement = measure(job)
     except BadRun as error:
         sys.exit(str(error))
     sys.stdout.buffer.write(msgspec.json.encode(measurement))

@@ -22,9 +22,15 @@ class CannotStart(Exception):
     """A process ended, or did not listen in time."""
 
 
-def harness_core() -> int:
-    """Where mock and load generator run: the last core, so that the first is the target's alone."""
+def mock_core() -> int:
+    """Where the mock runs: the last core, so that the first is the target's alone."""
     return max(os.sched_getaffinity(0))
+
+
+def load_core() -> int:
+    """Where the load generator runs: beside the mock, or on a core of its own where there are three."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[-2] if len(cores) > 2 else cores[-1]
 
 
 def target_core() -> int:
@@ -84,13 +90,26 @@ def free_port() -> int:
     return port
 
 
+def find_listener(port: int) -> int | None:
+    """The process that serves a port; of a server and its workers the eldest."""
+    listening = [
+        psutil.Process(connection.pid)
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,) and connection.pid
+    ]
+    return min(listening, key=psutil.Process.create_time).pid if listening else None
+
+
 def cpu_seconds(pid: int) -> float:
-    """CPU time of the process tree, with what its ended children used."""
-    total = 0.0
-    for process in _tree(pid):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += sum(process.cpu_times()[:4])
-    return total
+    """CPU time of the process tree, without children that have ended."""
+    return sum(_cpu_clock(process.pid) for process in _tree(pid))
+
+
+def _cpu_clock(pid: int) -> float:
+    # `/proc` counts in ticks of 10 ms; this is `clock_getcpuclockid`, which Python does not offer.
+    with contextlib.suppress(OSError):
+        return time.clock_gettime(~pid << 3 | 2)
+    return 0.0
 
 
 def core_busy_seconds(core: int) -> float:

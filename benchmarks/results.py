@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.dialects import Door
 from benchmarks.scenarios import Scenario
 
 
@@ -12,8 +13,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the load generator is told. `target_pid` is the root of the process tree that is measured."""
 
     target: str
-    port: int
-    dialect: str
+    door: Door
     scenario: Scenario
     round: int
     seconds: float
@@ -21,6 +21,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target_pid: int
     target_core: int
     mock_pid: int
+    mock_port: int
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):
@@ -29,6 +30,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):
     at: str
     commit: str
     cores: int
+    processor: str
     python: str
     versions: dict[str, str]
     rounds: int
@@ -42,12 +44,14 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
 
     `others_cpu_seconds` is what strangers used of the target's core. `errors` are
     requests without a right answer, `short` those among them that lack pieces; `left` are those that the
-    client broke off. `lag` is from the mock's write to the client's read. `memory_mb`
-    is taken while the last streams are open.
+    client broke off, or the end of the run cut. `lag` is from the mock's write to the client's read.
+    `memory_mb` is taken while the last streams, `live` at the mock, are open. `runs_stopped` were
+    ended by a call, `runs_aborted` by closing the connection; `runs_on` went on though nobody got them.
     """
 
     target: str
     scenario: str
+    clients: int
     round: int
     seconds: float
     requests: int
@@ -72,10 +76,21 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     lag_ms_p99: float
     memory_mb_before: float
     memory_mb: float
+    live: int
+    runs_stopped: int
+    runs_aborted: int
+    runs_on: int
     harness_bound: bool
 
 
-Line = Conditions | Measurement
+class WorkerMemory(msgspec.Struct, frozen=True, kw_only=True, tag="workers"):
+    """What an idle server takes with its first worker, and what each further one adds (PSS)."""
+
+    first_mb: float
+    further_mb: float
+
+
+Line = Conditions | WorkerMemory | Measurement
 
 _SESSION_START = b'{"type":"conditions"'
 _decode_line = msgspec.json.Decoder(Line).decode

@@ -18,7 +18,12 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         stamped: Pieces tell when the mock wrote them, for the lag; they cannot be `checked` then.
         prompt_bytes: Ordinary text in front of each question.
         leaves_after: The client breaks off after this many pieces; 0 is never.
-        pause_ms: The client stops reading for so long after each read.
+        pause_ms: The client stops reading for so long after each read, and its socket holds little.
+        is_cut: Streams outlast the run, and end with it.
+        least_seconds: A shorter run would say nothing.
+        start_seconds: Over which the clients begin; those that begin together stay together, as real
+            people do not.
+        starts_fresh: The target is started anew, so that memory is all this scenario's.
     """
 
     name: str
@@ -34,6 +39,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     prompt_bytes: int = 0
     leaves_after: int = 0
     pause_ms: int = 0
+    is_cut: bool = False
+    least_seconds: float = 0.0
+    start_seconds: float = 0.0
+    starts_fresh: bool = False
 
     @property
     def directive(self) -> Directive:
@@ -82,6 +91,7 @@ _ALL = (
         stamped=True,
         least_gap_ms=20,
         most_gap_ms=20,
+        start_seconds=1.5,
         read_it_for="added delay of every piece, when each is a wake-up of its own",
     ),
     Scenario(
@@ -102,5 +112,56 @@ _ALL = (
         prompt_bytes=65_536,
         read_it_for="what the size of a request costs",
     ),
+    Scenario(
+        name="idle",
+        clients=300,
+        pieces=1_000,
+        unit="piece",
+        least_gap_ms=500,
+        most_gap_ms=500,
+        is_cut=True,
+        least_seconds=6.0,
+        start_seconds=3.0,
+        starts_fresh=True,
+        read_it_for="memory that each stream takes",
+    ),
+    Scenario(
+        name="leave",
+        clients=32,
+        pieces=200,
+        unit="request",
+        least_gap_ms=10,
+        most_gap_ms=20,
+        leaves_after=5,
+        read_it_for="what becomes of a run whose client leaves: none may run on",
+    ),
+    Scenario(
+        name="slow",
+        clients=16,
+        pieces=100_000,
+        unit="piece",
+        pause_ms=100,
+        is_cut=True,
+        least_seconds=5.0,
+        starts_fresh=True,
+        read_it_for="memory, which must not grow with what slow clients leave unread",
+    ),
 )
 SCENARIOS = {scenario.name: scenario for scenario in _ALL}
+
+
+def many_streams(clients: int) -> Scenario:
+    """So many streams of 50 pieces/s, to find out how many a target can hold."""
+    return Scenario(
+        name="max",
+        clients=clients,
+        pieces=1_000,
+        unit="piece",
+        stamped=True,
+        least_gap_ms=20,
+        most_gap_ms=20,
+        is_cut=True,
+        least_seconds=11.0,
+        start_seconds=6.0,
+        read_it_for="how many streams of 50 pieces/s a target holds with a lag p99 below 50 ms",
+    )

@@ -1,18 +1,33 @@
-"""What can stand between the load generator and the mock Dify. A new one is one entry here."""
+"""What can stand between the load generator and the mock Dify. A new one is one entry here, or in a file."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from benchmarks.dialects import API_KEY, APP_KEY, MODEL
-from benchmarks.processes import free_port, harness_core, started, target_core, wait_until_listening
+import msgspec
+
+from benchmarks.dialects import API_KEY, APP_KEY, MODEL, Door, usual_door
+from benchmarks.processes import (
+    find_listener,
+    free_port,
+    mock_core,
+    started,
+    target_core,
+    wait_until_listening,
+)
+
+# Enough for all clients of every scenario.
+_THREADS = 2_048
 
 
 class Unavailable(Exception):
@@ -23,44 +38,56 @@ class Unavailable(Exception):
 class Served:
     """A server at work, on one core with all its children."""
 
-    port: int
-    dialect: str
+    door: Door
     pid: int
     core: int
 
 
+Target = Callable[[Served, Path], AbstractContextManager[Served]]
+"""Starts a server that asks the mock, with a folder to itself."""
+
+
 @contextlib.contextmanager
-def mock_dify(folder: Path) -> Iterator[Served]:
-    """The mock, on the harness's core."""
-    command = (sys.executable, "-m", "benchmarks.mock_dify")
+def mock_dify(folder: Path, port: int = 0) -> Iterator[Served]:
+    """The mock, on its own core; on a free port for 0."""
+    command = (sys.executable, "-m", "benchmarks.mock_dify", str(port))
     log = folder / "mock.log"
-    with started(command, core=harness_core(), log=log, output=subprocess.PIPE) as process:
+    with started(command, core=mock_core(), log=log, output=subprocess.PIPE) as process:
         if process.stdout is None:
             raise Unavailable("the mock has no output")
-        port = int(process.stdout.readline() or 0)
-        wait_until_listening(process, port, log)
-        yield Served(port, "dify", process.pid, harness_core())
+        listening = int(process.stdout.readline() or 0)
+        wait_until_listening(process, listening, log)
+        yield Served(usual_door(listening, "dify"), process.pid, mock_core())
 
 
-@contextlib.contextmanager
-def opendify(mock: Served, folder: Path) -> Iterator[Served]:
-    """The service as it is shipped, with one worker."""
-    port = free_port()
-    environment = {
-        "SERVER_HOST": "127.0.0.1",
-        "SERVER_PORT": str(port),
-        "ENVIRONMENT": "production",
-        "GUNICORN_WORKERS": "1",
-        "DATA_DIR": str(folder / "opendify"),
-        "DIFY_API_BASE": f"http://127.0.0.1:{mock.port}/v1",
-        "MODEL_CONFIG": json.dumps({MODEL: {"api_key": APP_KEY}}),
-        "API_KEYS": f"bench:{API_KEY}",
-    }
-    command = (sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app")
-    log = folder / "opendify.log"
-    with started(command, core=target_core(), log=log, environment=environment) as process:
-        wait_until_listening(process, port, log)
-        yield Served(port, "openai", process.pid, target_core())
+def opendify(*, transport: str, worker_class: str, workers: int = 1) -> Target:
+    """The service as it is shipped, but with one worker, and room for all clients."""
+
+    @contextlib.contextmanager
+    def serve(mock: Served, folder: Path) -> Iterator[Served]:
+        if worker_class == "gevent" and not importlib.util.find_spec("gevent"):
+            raise Unavailable("gevent is not installed")
+        port = free_port()
+        environment = {
+            "SERVER_HOST": "127.0.0.1",
+            "SERVER_PORT": str(port),
+            "ENVIRONMENT": "production",
+            "GUNICORN_WORKERS": str(workers),
+            "GUNICORN_WORKER_CLASS": worker_class,
+            "GUNICORN_THREADS": str(_THREADS),
+            "DATA_DIR": str(folder),
+            "DIFY_TRANSPORT": transport,
+            "DIFY_API_BASE": f"http://127.0.0.1:{mock.door.port}/v1",
+            "MODEL_CONFIG": json.dumps({MODEL: {"api_key": APP_KEY}}),
+            "API_KEYS": f"bench:{API_KEY}",
+        }
+        command = (sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app")
+        log = folder / "opendify.log"
+        with started(command, core=target_core(), log=log, environment=environment) as process:
+            wait_until_listening(process, port, log)
+            yield Served(usual_door(port, "openai"), process.pid, target_core())
+
+    return serve
 
 
 _NGINX_CONFIGURATION = """
@@ -68,7 +95,7 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 4096; }}
+events {{ worker_connections 8192; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -104,17 +131,15 @@ def nginx(mock: Served, folder: Path) -> Iterator[Served]:
     if program is None:
         raise Unavailable("nginx is not installed; Debian has it in the package nginx-light")
     port = free_port()
-    own_folder = folder / "nginx"
-    own_folder.mkdir(exist_ok=True)
-    configuration = own_folder / "nginx.conf"
+    configuration = folder / "nginx.conf"
     configuration.write_text(
-        _NGINX_CONFIGURATION.format(folder=own_folder, port=port, mock_port=mock.port), encoding="utf-8"
+        _NGINX_CONFIGURATION.format(folder=folder, port=port, mock_port=mock.door.port), encoding="utf-8"
     )
-    command = (program, "-e", "stderr", "-p", own_folder, "-c", configuration)
+    command = (program, "-e", "stderr", "-p", folder, "-c", configuration)
     log = folder / "nginx.log"
     with started(command, core=target_core(), log=log) as process:
         wait_until_listening(process, port, log)
-        yield Served(port, "dify", process.pid, target_core())
+        yield Served(usual_door(port, "dify"), process.pid, target_core())
 
 
 @contextlib.contextmanager
@@ -123,5 +148,39 @@ def direct(mock: Served, folder: Path) -> Iterator[Served]:  # noqa: ARG001 - Al
     yield mock
 
 
-Target = Callable[[Served, Path], AbstractContextManager[Served]]
-TARGETS: dict[str, Target] = {"opendify": opendify, "nginx": nginx, "mock": direct}
+TARGETS: Mapping[str, Target] = {
+    "opendify": opendify(transport="sockets", worker_class="sync"),
+    "opendify-httpx": opendify(transport="httpx", worker_class="sync"),
+    "gevent": opendify(transport="sockets", worker_class="gevent"),
+    "gevent-httpx": opendify(transport="httpx", worker_class="gevent"),
+    "nginx": nginx,
+    "mock": direct,
+}
+
+
+class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A server that somebody else started; `url` is that of its chat completions."""
+
+    url: str
+    key: str = API_KEY
+    model: str = MODEL
+
+    @contextlib.contextmanager
+    def serve(self, mock: Served, folder: Path) -> Iterator[Served]:  # noqa: ARG002 - As above.
+        """See `Target`; it must ask the mock already."""
+        parts = urlsplit(self.url)
+        pid = find_listener(parts.port or 80)
+        if pid is None:
+            raise Unavailable(f"no process of this machine that may be looked at serves {self.url}")
+        door = Door(port=parts.port or 80, path=parts.path, key=self.key, model=self.model, dialect="openai")
+        yield Served(door, pid, target_core())
+
+
+def read_peers(file: Path) -> dict[str, Target]:
+    """The targets that a TOML file names: a table each.
+
+    Raises:
+        ValueError: It is no such file.
+    """
+    peers = msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), dict[str, Peer])
+    return {name: peer.serve for name, peer in peers.items()}

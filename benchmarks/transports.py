@@ -342,7 +342,7 @@ def main(rounds: int) -> None:
     os.sched_setaffinity(0, {target_core()})
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="benchmark-"))
-        port = stack.enter_context(mock_dify(Path(folder))).port
+        port = stack.enter_context(mock_dify(Path(folder))).door.port
         asks = dict(_connect_all(port, stack))
         costs: dict[tuple[str, Load], list[Cost]] = {pair: [] for pair in product(asks, LOADS)}
         for number, (load, (name, ask)) in product(range(rounds + 1), product(LOADS, asks.items())):

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.answers import Answer
-from benchmarks.dialects import DIFY, OPENAI, Dialect, WrongAnswer
+from benchmarks.dialects import DIFY, OPENAI, WrongAnswer, build_request, usual_door
 from benchmarks.dify_frames import Frames
 from benchmarks.directive import Directive, StampReader, answer_text, find_directive, piece_text, stamp
 from benchmarks.http1 import chunk, join_chunks, read_head
@@ -37,11 +37,11 @@ def mocked_stream(pieces: int) -> bytes:
     return STREAM_HEAD + b"".join(map(chunk, events)) + b"0\r\n\r\n"
 
 
-@pytest.mark.parametrize("dialect", [OPENAI, DIFY], ids=["openai", "dify"])
-def test_a_directive_survives_the_request_it_travels_in(dialect: Dialect) -> None:
+@pytest.mark.parametrize("dialect", ["openai", "dify"])
+def test_a_directive_survives_the_request_it_travels_in(dialect: str) -> None:
     directive = Directive(pieces=200, least_gap_ms=0, most_gap_ms=20, stamped=True)
 
-    request = dialect.build_request("localhost", directive, whole=False, prompt_bytes=1_000)
+    request = build_request(usual_door(5000, dialect), directive, whole=False, prompt_bytes=1_000)
 
     assert find_directive(request) == directive
 

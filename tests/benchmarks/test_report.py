@@ -4,20 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import build_report, is_harness_bound
+from benchmarks.report import build_report, is_harness_bound, replace_report
 from benchmarks.results import (
     Conditions,
     Line,
     Measurement,
+    WorkerMemory,
     append_line,
     percentile,
     read_lines,
 )
+from tests.fakes.benchmark_runs import measured
 
 CONDITIONS = Conditions(
     at="2026-01-02T03:04:05+00:00",
     commit="abc1234",
     cores=2,
+    processor="a processor",
     python="3.11.7",
     versions={"flask": "3.1.3"},
     rounds=3,
@@ -27,49 +30,9 @@ CONDITIONS = Conditions(
 )
 
 
-def run(
-    target: str,
-    number: int = 1,
-    *,
-    us: float = 10.0,
-    p99: float = 5.0,
-    bound: bool = False,
-    others: float = 0.0,
-) -> Measurement:
-    return Measurement(
-        target=target,
-        scenario="burst",
-        round=number,
-        seconds=1.0,
-        requests=100,
-        pieces=20_000,
-        reads=1_000,
-        errors=0,
-        short=0,
-        faults=[],
-        target_cpu_seconds=us / 50,
-        mock_cpu_seconds=0.1,
-        load_cpu_seconds=0.1,
-        others_cpu_seconds=others,
-        us_per_piece=us,
-        us_per_request=us * 200,
-        requests_per_second=100.0,
-        first_piece_ms_p50=1.0,
-        first_piece_ms_p99=p99,
-        whole_ms_p50=3.0,
-        whole_ms_p99=9.0,
-        lag_ms_p50=0.0,
-        lag_ms_p99=0.0,
-        memory_mb_before=40.0,
-        memory_mb=50.0,
-        left=0,
-        harness_bound=bound,
-    )
-
-
 def test_a_table_shows_medians_ranges_and_ratios_of_the_same_round() -> None:
-    runs = [run("opendify", number, us=us * 10) for number, us in ((1, 1.0), (2, 2.0), (3, 9.0))] + [
-        run("nginx", number, us=us) for number, us in ((1, 1.0), (2, 2.0), (3, 3.0))
+    runs = [measured("opendify", number, us=us * 10) for number, us in ((1, 1.0), (2, 2.0), (3, 9.0))] + [
+        measured("nginx", number, us=us) for number, us in ((1, 1.0), (2, 2.0), (3, 3.0))
     ]
 
     report = build_report([CONDITIONS, *runs])
@@ -80,7 +43,7 @@ def test_a_table_shows_medians_ranges_and_ratios_of_the_same_round() -> None:
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
-    report = build_report([run("opendify")])
+    report = build_report([measured("opendify")])
 
     assert "| target | CPU µs per piece | core |" in report
     assert "of nginx" not in report
@@ -90,38 +53,97 @@ def test_columns_that_say_nothing_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("own", "alone_p99", "expected"),
     [
-        ([run("opendify", p99=50.0)], 5.0, False),
-        ([run("opendify", p99=8.0)], 5.0, True),
-        ([run("opendify", p99=50.0, bound=True)], 5.0, True),
-        ([run("opendify", n, p99=50.0, bound=n == 1) for n in (1, 2, 3)], 5.0, False),
+        ([measured("opendify", p99=50.0)], 5.0, False),
+        ([measured("opendify", p99=8.0)], 5.0, True),
+        ([measured("opendify", p99=50.0, bound=True)], 5.0, True),
+        ([measured("opendify", n, p99=50.0, bound=n == 1) for n in (1, 2, 3)], 5.0, False),
     ],
     ids=["far", "as late as alone", "harness as busy", "busy in one round of three"],
 )
 def test_a_target_that_the_harness_held_up_is_marked(
     own: list[Measurement], alone_p99: float, expected: bool
 ) -> None:
-    assert is_harness_bound(own, [*own, run("mock", p99=alone_p99)]) is expected
+    assert is_harness_bound(own, [*own, measured("mock", p99=alone_p99)]) is expected
 
 
 def test_a_target_whose_core_strangers_used_is_marked() -> None:
-    report = build_report([run("nginx", others=0.1), run("opendify", others=0.6)])
+    report = build_report([measured("nginx", others=0.1), measured("opendify", others=0.6)])
 
     assert report.count("disturbed") == 1
     assert "| 0 / 0 | disturbed |" in report
 
 
 def test_the_load_generator_is_no_stranger_to_the_mock() -> None:
-    assert "disturbed" not in build_report([run("mock", others=0.3)])
+    assert "disturbed" not in build_report([measured("mock", others=0.3)])
 
 
 def test_the_last_session_of_a_file_is_read_whatever_came_before(tmp_path: Path) -> None:
     results = tmp_path / "results.jsonl"
     results.write_bytes(b'{"type":"conditions","at":"of an older format"}\n')
-    lines: list[Line] = [CONDITIONS, run("nginx"), run("opendify")]
+    lines: list[Line] = [CONDITIONS, measured("nginx"), measured("opendify")]
     for line in lines:
         append_line(results, line)
 
     assert read_lines(results) == lines
+
+
+def test_what_a_target_adds_is_more_than_the_same_round_has_without_it() -> None:
+    runs = [measured("opendify", n, scenario="paced", lag=lag) for n, lag in ((1, 5.0), (2, 9.0))]
+    alone = [measured("mock", n, scenario="paced", lag=lag) for n, lag in ((1, 1.0), (2, 3.0))]
+
+    report = build_report([*runs, *alone])
+
+    assert "| added first piece ms | lag ms | added lag ms |" in report
+    assert "| 0.0 / 0.0 | 0.7 / 7.0 | 0.5 / 5.0 |" in report
+
+
+def test_memory_is_told_for_each_stream_that_was_open() -> None:
+    report = build_report([measured("opendify", scenario="idle", clients=250)])
+
+    assert "| MB | MB grown | streams | KB a stream |" in report
+    assert "| 50 | 10.0 | 250 | 40 |" in report
+
+
+def test_what_became_of_those_who_left_is_told() -> None:
+    report = build_report([measured("opendify", scenario="leave")])
+
+    assert "| left: stopped / aborted / ran on |" in report
+    assert "| 100: 60 / 39 / 1 |" in report
+
+
+def test_the_most_streams_that_were_held_are_told() -> None:
+    runs = [
+        measured("opendify", scenario="max", clients=clients, lag=lag)
+        for clients, lag in ((100, 9.0), (200, 60.0), (150, 20.0))
+    ]
+    alone = [measured("mock", scenario="max", clients=200, lag=1.0)]
+    peer = [measured("peer", scenario="max", clients=50, errors=1)]
+
+    report = build_report([*runs, *peer, *alone])
+
+    assert "| opendify | 150 | 2.0 / 20.0 | 1.0 / 5.0 | 0.20 | 10.0 | harness-bound |" in report
+    assert "| peer | 0 |  |  |  |  |  |" in report
+    assert "| mock | 200 | 0.1 / 1.0 |" in report
+
+
+def test_workers_are_weighed_in_a_sentence() -> None:
+    report = build_report([WorkerMemory(first_mb=60.7, further_mb=12.34)])
+
+    assert "takes 61 MB with one worker (master and worker, PSS), and 12.3 MB more" in report
+
+
+def test_a_report_takes_the_place_of_the_one_before() -> None:
+    document = "# Costs\n<!-- results -->\nold\n<!-- end of results -->\nend\n"
+
+    replaced = replace_report(document, "new\n")
+
+    assert replaced == "# Costs\n<!-- results -->\n\nnew\n\n<!-- end of results -->\nend\n"
+    assert replace_report(replaced, "new\n") == replaced
+
+
+def test_a_document_without_a_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="has no <!-- results -->"):
+        replace_report("# Costs", "new")
 
 
 @pytest.mark.parametrize(("percent", "expected"), [(0, 1.0), (50, 2.0), (99, 3.0)])

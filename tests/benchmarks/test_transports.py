@@ -13,7 +13,7 @@ from benchmarks.transports import CANDIDATES, LOADS, Cost, Load, build_table, me
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with mock_dify(tmp_path_factory.mktemp("mock")) as mock:
-        yield mock.port
+        yield mock.door.port
 
 
 @pytest.mark.parametrize("name", CANDIDATES)
