@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 
 from tests.fakes.frames import END, message
 from tests.fakes.live_dify import LiveDify, Wire
+from tests.fakes.waiting import wait_until
 from tests.resilience.server import BareClient, RunningServer
 
 
@@ -23,6 +24,14 @@ class PatientDify:
         self.going_on = self.most_at_once = 0
         self._lock = threading.Lock()
         dify.answer = self._answer
+
+    def begin_anew(self) -> None:
+        """Wait until nothing goes on any more, and forget it."""
+        self.finish.set()
+        assert wait_until(lambda: self.going_on == 0, 10)
+        self.finish.clear()
+        self.most_at_once = 0
+        self.dify.asked.clear()
 
     def _answer(self, wire: Wire) -> None:
         self._count(1)
@@ -65,6 +74,12 @@ def status_of(client: BareClient) -> int:
 def statuses(clients: Sequence[BareClient]) -> Counter[int]:
     with ThreadPoolExecutor(len(clients)) as pool:
         return Counter(pool.map(status_of, clients))
+
+
+def can_serve(server: RunningServer, count: int) -> bool:
+    """Whether so many who come together are all served; they leave again."""
+    with asking(server, count) as clients:
+        return statuses(clients) == {200: count}
 
 
 def answered_with(status: int, clients: Sequence[BareClient]) -> list[BareClient]:

@@ -31,7 +31,7 @@ while not end:
         finally:
             connection.close()
         seconds.append(time.monotonic() - began)
-    time.sleep(0.02)
+    time.sleep(0.01)
 print(json.dumps({"seconds": seconds, "statuses": statuses}))
 """
 

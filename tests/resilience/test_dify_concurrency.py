@@ -10,16 +10,35 @@ import pytest
 
 from tests.fakes.live_dify import live_dify
 from tests.fakes.waiting import wait_until
-from tests.resilience.crowds import PatientDify, answered_with, asking, assert_all_whole, statuses
+from tests.resilience.crowds import PatientDify, answered_with, asking, assert_all_whole, can_serve, statuses
 from tests.resilience.server import MODEL, BareClient, RunningServer, running_server
 
 LIMIT = 4
 
 
-@pytest.fixture
-def patient() -> Iterator[PatientDify]:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[PatientDify]:
     with live_dify() as dify:
         yield PatientDify(dify)
+
+
+@pytest.fixture
+def patient(shared: PatientDify) -> PatientDify:
+    shared.begin_anew()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def hasty_server(shared: PatientDify) -> Iterator[RunningServer]:
+    """Nobody waits for long."""
+    with limited_server(shared, QUEUE_SECONDS="0.2") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def patient_server(shared: PatientDify) -> Iterator[RunningServer]:
+    with limited_server(shared, QUEUE_SECONDS="60") as server:
+        yield server
 
 
 @contextmanager
@@ -30,30 +49,49 @@ def limited_server(patient: PatientDify, **environment: str) -> Iterator[Running
         yield server
 
 
-def test_dify_never_gets_more_runs_at_once_and_all_who_wait_are_answered(patient: PatientDify) -> None:
-    with limited_server(patient, QUEUE_SECONDS="60") as server:
-        with asking(server, 4 * LIMIT) as clients:
-            assert wait_until(lambda: patient.going_on == LIMIT, 10)
-            assert not wait_until(lambda: patient.going_on > LIMIT, 0.5)
-            patient.finish.set()
-            assert statuses(clients) == {200: 4 * LIMIT}
-            assert_all_whole(clients)
-        assert patient.most_at_once == LIMIT
-        assert len(patient.dify.runs) == 4 * LIMIT
+def test_dify_never_gets_more_runs_at_once_and_all_who_wait_are_answered(
+    patient: PatientDify, patient_server: RunningServer
+) -> None:
+    with asking(patient_server, 4 * LIMIT) as clients:
+        assert wait_until(lambda: patient.going_on == LIMIT, 10)
+        assert not wait_until(lambda: patient.going_on > LIMIT, 0.5)
+        patient.finish.set()
+        assert statuses(clients) == {200: 4 * LIMIT}
+        assert_all_whole(clients)
+    assert patient.most_at_once == LIMIT
+    assert len(patient.dify.runs) == 4 * LIMIT
 
 
-def test_whoever_waits_too_long_is_told_so_and_nothing_is_begun(patient: PatientDify) -> None:
-    with limited_server(patient, QUEUE_SECONDS="0.5") as server, asking(server, 3 * LIMIT) as clients:
+def test_a_client_that_stops_waiting_is_never_run(
+    patient: PatientDify, patient_server: RunningServer
+) -> None:
+    with asking(patient_server, LIMIT) as clients:
+        assert statuses(clients) == {200: LIMIT}
+        with asking(patient_server, 3):
+            pass  # They leave at once.
+        patient.finish.set()
+        assert_all_whole(clients)
+
+        assert patient_server.chat("Hello").status_code == 200
+    assert len(patient.dify.runs) == LIMIT + 1
+
+
+def test_whoever_waits_too_long_is_told_so_and_nothing_is_begun(
+    patient: PatientDify, hasty_server: RunningServer
+) -> None:
+    with asking(hasty_server, 3 * LIMIT) as clients:
         assert statuses(clients) == {200: LIMIT, 429: 2 * LIMIT}
         assert len(patient.dify.runs) == LIMIT
         patient.finish.set()
         assert_all_whole(answered_with(200, clients))
 
 
-def test_a_worker_that_is_killed_gives_its_places_back(patient: PatientDify) -> None:
-    with limited_server(patient, QUEUE_SECONDS="0") as server, asking(server, LIMIT) as clients:
+def test_a_worker_that_is_killed_gives_its_places_back(
+    patient: PatientDify, hasty_server: RunningServer
+) -> None:
+    with asking(hasty_server, LIMIT) as clients:
         assert statuses(clients) == {200: LIMIT}
-        for worker in server.program.workers():
+        for worker in hasty_server.program.workers():
             if not was_cut_off(clients):
                 worker.kill()
                 wait_until(lambda: was_cut_off(clients), 1)
@@ -61,11 +99,32 @@ def test_a_worker_that_is_killed_gives_its_places_back(patient: PatientDify) -> 
         assert lost
         assert wait_until(lambda: patient.going_on == LIMIT - lost, 10)
 
-        with asking(server, LIMIT + 1) as newcomers:
+        with asking(hasty_server, LIMIT + 1) as newcomers:
             assert statuses(newcomers) == {200: lost, 429: LIMIT + 1 - lost}
             patient.finish.set()
             assert_all_whole(answered_with(200, newcomers))
-        assert patient.most_at_once == LIMIT
+    assert patient.most_at_once == LIMIT
+
+
+def test_workers_of_before_and_after_a_reload_count_together(
+    patient: PatientDify, hasty_server: RunningServer
+) -> None:
+    with asking(hasty_server, LIMIT) as clients:
+        assert statuses(clients) == {200: LIMIT}
+        before = {worker.pid for worker in hasty_server.program.workers()}
+
+        hasty_server.program.signal(signal.SIGHUP)
+
+        assert wait_until(lambda: len(pids(hasty_server) - before) == 3, 20)
+        with asking(hasty_server, 3) as newcomers:
+            assert statuses(newcomers) == {429: 3}
+        patient.finish.set()
+        assert_all_whole(clients)
+    assert wait_until(lambda: can_serve(hasty_server, LIMIT), 10)
+
+
+def pids(server: RunningServer) -> set[int]:
+    return {worker.pid for worker in server.program.workers()}
 
 
 def was_cut_off(clients: Sequence[BareClient]) -> list[BareClient]:
@@ -75,31 +134,3 @@ def was_cut_off(clients: Sequence[BareClient]) -> list[BareClient]:
         poll.register(client.socket, select.POLLRDHUP)
     cut = {descriptor for descriptor, _ in poll.poll(0)}
     return [client for client in clients if client.socket.fileno() in cut]
-
-
-def test_workers_of_before_and_after_a_reload_count_together(patient: PatientDify) -> None:
-    with limited_server(patient, QUEUE_SECONDS="0") as server, asking(server, LIMIT) as clients:
-        assert statuses(clients) == {200: LIMIT}
-        before = {worker.pid for worker in server.program.workers()}
-
-        server.program.signal(signal.SIGHUP)
-
-        assert wait_until(lambda: len({each.pid for each in server.program.workers()} - before) == 3, 20)
-        with asking(server, 3) as newcomers:
-            assert statuses(newcomers) == {429: 3}
-        patient.finish.set()
-        assert_all_whole(clients)
-        with asking(server, LIMIT) as newcomers:
-            assert statuses(newcomers) == {200: LIMIT}
-
-
-def test_a_client_that_stops_waiting_is_never_run(patient: PatientDify) -> None:
-    with limited_server(patient, QUEUE_SECONDS="60") as server, asking(server, LIMIT) as clients:
-        assert statuses(clients) == {200: LIMIT}
-        with asking(server, 3):
-            pass  # They leave at once.
-        patient.finish.set()
-        assert_all_whole(clients)
-
-        assert server.chat("Hello").status_code == 200
-        assert len(patient.dify.runs) == LIMIT + 1
