@@ -8,7 +8,7 @@ from types import FrameType
 import click
 
 from benchmarks.plot import build_plot
-from benchmarks.processes import PROJECT, CannotStart
+from benchmarks.processes import PROJECT, CannotStart, raise_file_limit
 from benchmarks.report import build_report, replace_report
 from benchmarks.results import Line, Measurement, append_line, read_lines
 from benchmarks.scenarios import SCENARIOS, USUAL
@@ -88,6 +88,7 @@ def main(
         weighs_workers=weighs_workers,
     )
     if not report_only:
+        raise_file_limit()
         _measure(plan, results)
     lines = read_lines(results)
     click.echo(build_report(lines))

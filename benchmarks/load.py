@@ -49,6 +49,7 @@ class Tally:
 
     requests: int = 0
     pieces: int = 0
+    pieces_due: float = 0.0
     reads: int = 0
     short: int = 0
     left: int = 0
@@ -176,6 +177,7 @@ class Client:
         if self._answer is None:
             return
         waited = time.perf_counter() - self._asked_at
+        self._load.tally.pieces_due += waited * self._load.scenario.pieces_a_second
         if not self._first_piece_at and waited > _UNSERVED_SECONDS:
             self.drop_connection()
             self._end(f"no piece came within {waited:.0f} s")
@@ -320,7 +322,7 @@ def _wait_for_runs(job: Job) -> None:
 
 def ask_for_runs(mock_port: int) -> Runs:
     """What became of the mock's streamed runs up to now."""
-    with closing(http.client.HTTPConnection("127.0.0.1", mock_port, timeout=10)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", mock_port, timeout=_PATIENCE_SECONDS)) as connection:
         connection.request("GET", "/runs")
         return msgspec.json.decode(connection.getresponse().read(), type=Runs)
 
@@ -343,6 +345,7 @@ def _sum_up(
         seconds=seconds,
         requests=tally.requests,
         pieces=tally.pieces,
+        pieces_due=tally.pieces_due,
         reads=tally.reads,
         errors=len(tally.faults),
         short=tally.short,

@@ -58,9 +58,15 @@ class Loop:
         for file, mask in self._epoll.poll(max(0.0, wait)):
             if ready := self._ready.get(file):
                 ready.on_ready(mask)
-        now = time.perf_counter()
+        for call in self._take_due(time.perf_counter()):
+            call()
+
+    def _take_due(self, now: float) -> list[Callable[[], None]]:
+        # All of them first: who is late already may ask for a time that is past, and files come before that.
+        calls = []
         while self._due and self._due[0][0] <= now:
-            heapq.heappop(self._due)[2]()
+            calls.append(heapq.heappop(self._due)[2])
+        return calls
 
     def close(self) -> None:
         """Stop watching."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -80,6 +81,12 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path)
             return
         time.sleep(_POLL_SECONDS)
     raise CannotStart(f"nothing listens; the last it said:\n{log.read_text()[-2_000:]}")
+
+
+def raise_file_limit() -> None:
+    """As many sockets as the system allows, for this process and all that it starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def free_port() -> int:

@@ -42,6 +42,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):
 class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     """Times in `_ms` are wall-clock, the rest is CPU time.
 
+    `pieces_due` is how many the streams that the end of the run cut should have had by then.
     `others_cpu_seconds` is what strangers used of the target's core. `errors` are
     requests without a right answer, `short` those among them that lack pieces; `left` are those that the
     client broke off, or the end of the run cut. `lag` is from the mock's write to the client's read.
@@ -56,6 +57,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True, tag="run"):
     seconds: float
     requests: int
     pieces: int
+    pieces_due: float
     reads: int
     errors: int
     short: int

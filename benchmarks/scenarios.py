@@ -45,6 +45,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     starts_fresh: bool = False
 
     @property
+    def pieces_a_second(self) -> float:
+        """Of each stream; 0 where they come as fast as they can."""
+        return 2_000 / (self.least_gap_ms + self.most_gap_ms) if self.most_gap_ms else 0.0
+
+    @property
     def directive(self) -> Directive:
         """What the mock is told."""
         return Directive(self.pieces, self.least_gap_ms, self.most_gap_ms, self.stamped)

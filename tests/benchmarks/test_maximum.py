@@ -47,8 +47,10 @@ def test_one_failure_may_be_the_machine() -> None:
         (measured("a", lag=50.0), False),
         (measured("a", p99=500.0), False),
         (measured("a", errors=1), False),
+        (measured("a", pieces_due=21_000), True),
+        (measured("a", pieces_due=22_000), False),
     ],
-    ids=["in time", "late pieces", "late first pieces", "errors"],
+    ids=["in time", "late pieces", "late first pieces", "errors", "as many as are due", "too few"],
 )
 def test_streams_are_held_when_all_their_pieces_come_in_time(run: Measurement, expected: bool) -> None:
     assert is_held(run) is expected

@@ -15,6 +15,7 @@ def measured(
     clients: int = 8,
     lag: float = 0.0,
     errors: int = 0,
+    pieces_due: float = 0.0,
 ) -> Measurement:
     """`us` are of CPU time a piece, `p99` and `lag` milliseconds."""
     return Measurement(
@@ -25,6 +26,7 @@ def measured(
         seconds=1.0,
         requests=100,
         pieces=20_000,
+        pieces_due=pieces_due,
         reads=1_000,
         errors=errors,
         short=0,
