@@ -204,6 +204,12 @@ class ClientLeft(GatewayError):
     should_retry = False
 
 
+class ClientLeftEarly(ClientLeft):
+    """The client left before anything was begun for it."""
+
+    may_have_begun = False
+
+
 class Draining(GatewayError):
     """The server is restarting; where an answer had begun, `x-should-retry: false` says so."""
 

@@ -15,7 +15,7 @@ from opendify.dify.client import DifyClient
 from opendify.dify.concurrency import Concurrency, Place
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
-from opendify.errors import ClientLeft, ConversationNotFound, InvalidRequest, ModelNotFound
+from opendify.errors import ClientLeftEarly, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
@@ -107,7 +107,7 @@ class Gateway:
         self._sleep = sleep
         self._memory = DifyMemory(client)
         forgiving_store = ForgivingStore(store)
-        self._repeats = _repeats(settings, answers, now, sleep)
+        self._repeats = _repeats(settings, answers, self._drain, now, sleep)
         self._housekeeping = Housekeeping(
             forgiving_store,
             ttl_seconds=settings.conversation_ttl_days * 86_400,
@@ -356,7 +356,11 @@ class Gateway:
 
 
 def _repeats(
-    settings: Settings, answers: AnswerStore | None, now: Clock, sleep: Callable[[float], None]
+    settings: Settings,
+    answers: AnswerStore | None,
+    drain: Drain,
+    now: Clock,
+    sleep: Callable[[float], None],
 ) -> Repeats:
     times = KeepTimes(settings.repeat_window_seconds, settings.idempotency_key_ttl_seconds)
     keeper = None
@@ -364,13 +368,13 @@ def _repeats(
         most_bytes = settings.answer_store_max_bytes
         keeper = AnswerKeeper(answers, crash_seconds=times.repeat_seconds, most_bytes=most_bytes, now=now)
     patience_seconds = settings.dify_total_timeout_seconds
-    return Repeats(keeper, times, patience_seconds=patience_seconds, now=now, sleep=sleep)
+    return Repeats(keeper, times, patience_seconds=patience_seconds, drain=drain, now=now, sleep=sleep)
 
 
 def _refuse_the_gone(person: Person) -> None:
     """Begin nothing that has to be paid for when nobody waits for it any more."""
     if person.client.is_gone():
-        raise ClientLeft("The client closed the connection before the run began")
+        raise ClientLeftEarly("The client closed the connection before the run began")
 
 
 def _echo(request: CompletionRequest, turn: Turn) -> str:

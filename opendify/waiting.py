@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from opendify.errors import ClientLeft, RateLimited
+from opendify.errors import ClientLeftEarly, RateLimited
 from opendify.records import Client, Clock
 
 # Other processes give places back without a word, and clients leave without one.
@@ -36,7 +36,7 @@ class WaitingLine:
 
         Raises:
             RateLimited: `refusal`: too many wait already, or the time is over.
-            ClientLeft: Nobody waits for the answer any more.
+            ClientLeftEarly: Nobody waits for the answer any more.
         """
         if not self._line and (place := take()) is not None:
             return place
@@ -44,7 +44,7 @@ class WaitingLine:
             until = self._clock() + self._seconds
             while True:
                 if client.is_gone():
-                    raise ClientLeft("The client closed the connection before its turn came")
+                    raise ClientLeftEarly("The client closed the connection before its turn came")
                 if self._line[0] is turn and (place := take()) is not None:
                     return place
                 seconds_left = until - self._clock()

@@ -171,6 +171,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "QuotaExceeded": (429, "insufficient_quota", "insufficient_quota", False, False),
     # A status that other servers' logs use too.
     "ClientLeft": (499, REQUEST, "client_closed_request", False, False),
+    "ClientLeftEarly": (499, REQUEST, "client_closed_request", False, False),
     "Draining": (503, "server_error", "draining", None, True),
     "DifyError": (502, "server_error", "upstream_error", False, False),
     "DifyAuthError": (502, "server_error", "upstream_auth_error", False, False),

@@ -158,11 +158,14 @@ def test_where_none_can_the_client_learns_why_its_own_model_did_not() -> None:
         stand.collect()
 
 
-def test_where_the_last_one_may_have_begun_nobody_is_told_to_try_again() -> None:
-    stand = Stand(UNREACHABLE, ScriptedSource(DifyRunFailed("the model is on fire")))
+@pytest.mark.parametrize("more", [(), (UNREACHABLE,), (ScriptedSource(UNREACHABLE),)])
+def test_where_any_may_have_begun_nobody_is_told_to_try_again(
+    more: tuple[ScriptedSource | Exception, ...],
+) -> None:
+    stand = Stand(UNREACHABLE, ScriptedSource(DifyRunFailed("the model is on fire")), *more)
 
     with pytest.raises(DifyRunFailed) as caught:
-        stand.collect()
+        stand.collect(after_failed_runs=True)
 
     assert caught.value.headers() == {"x-should-retry": "false"}
 

@@ -53,7 +53,7 @@ class Fallbacks:
         self._gave = False
         self._is_streamed = commit_seconds != math.inf
         self._held_back: list[ReplyEvent] = []
-        self._first_failure: GatewayError | None = None
+        self._telling_failure: GatewayError | None = None
         self._source, self._model = self._begin_next()
         self._commits_at = clock() + commit_seconds
 
@@ -136,10 +136,13 @@ class Fallbacks:
         """Return if the next model may answer; raise the most telling failure otherwise."""
         may_go_on = not failure.may_have_begun or self._after_failed_runs
         if not (self._waiting and failure.is_of_the_app and may_go_on):
-            # That of the model that was asked for, unless something may have been paid for since.
-            if self._first_failure and not failure.may_have_begun:
-                raise self._first_failure from failure
+            # That of the model that was asked for, unless something may have been paid for.
+            if self._telling_failure and not failure.may_have_begun:
+                raise self._telling_failure from failure
             raise failure
-        self._first_failure = self._first_failure or failure
+        if self._telling_failure is None or (
+            failure.may_have_begun and not self._telling_failure.may_have_begun
+        ):
+            self._telling_failure = failure
         facts = {"model": self._waiting[0].model, "error": failure.code}
         logger.warning("another model takes over", extra=facts)

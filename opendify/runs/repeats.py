@@ -9,9 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from opendify.errors import ClientLeft, GatewayError, IdempotencyKeyReused, InternalError, RepeatRefused
+from opendify.errors import (
+    ClientLeft,
+    ClientLeftEarly,
+    GatewayError,
+    IdempotencyKeyReused,
+    InternalError,
+    RepeatRefused,
+)
 from opendify.records import Client, Clock
 from opendify.runs.attempts import IDEMPOTENCY_HEADER, Attempt
+from opendify.runs.drain import Drain
 from opendify.runs.outcomes import Outcome, read_outcome, write_outcome
 from opendify.runs.source import ReplySource
 from opendify.stores.answer_keeper import AnswerKeeper, NewRequest, Note
@@ -69,6 +77,7 @@ class Repeats:
         times: KeepTimes,
         *,
         patience_seconds: float,
+        drain: Drain | None = None,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -76,6 +85,7 @@ class Repeats:
         self._keeper = keeper
         self._times = times
         self._patience_seconds = patience_seconds
+        self._drain = drain or Drain()
         self._now = now
         self._sleep = sleep
 
@@ -100,6 +110,7 @@ class Repeats:
             # The client may have seen the id of the attempt in whose place this one begins.
             lambda: self._begin(asked, attempt, keeper, known.id, anew=False),
             client=asked.client,
+            drain=self._drain,
             patience_seconds=self._patience_seconds,
             now=self._now,
             sleep=self._sleep,
@@ -205,6 +216,7 @@ class _FollowedAnswer:
         begin: Callable[[], StoredAnswer | ReplySource],
         *,
         client: Client,
+        drain: Drain,
         patience_seconds: float,
         now: Clock,
         sleep: Callable[[float], None],
@@ -214,10 +226,12 @@ class _FollowedAnswer:
         self._look_again = look_again
         self._begin = begin
         self._client = client
+        self._drain = drain
         self._now = now
         self._until = now() + patience_seconds
         self._sleep = sleep
         self._source: ReplySource | None = None
+        drain.enter(self)
 
     @property
     def ended(self) -> bool:
@@ -242,6 +256,7 @@ class _FollowedAnswer:
             self._source.settle(answer)
 
     def close(self) -> None:
+        self._drain.leave(self)
         if self._source:
             self._source.close()
 
@@ -257,7 +272,8 @@ class _FollowedAnswer:
 
     def _refuse_to_wait_in_vain(self) -> None:
         if self._client.is_gone():
-            raise ClientLeft("The client closed the connection before the first attempt had ended")
+            raise ClientLeftEarly("The client closed the connection before the first attempt had ended")
+        self._drain.refuse_new()
         if self._now() >= self._first.claimed_until:
             raise RepeatRefused(
                 "This request was sent before, and that attempt broke off in a way that leaves its outcome "

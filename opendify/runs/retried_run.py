@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from opendify.dify.retries import Retries
-from opendify.errors import ClientLeft, DifyUnreachable
+from opendify.errors import ClientLeftEarly, DifyUnreachable
 from opendify.records import NOBODY, Client, Clock
 from opendify.runs.source import ReplySource
 from opendify.translate.turn import ReplyEvent
@@ -101,7 +101,7 @@ class RetriedRun:
     def _wait(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         yield from ()
         if self._client.is_gone():
-            raise ClientLeft("The client closed the connection before the run began")
+            raise ClientLeftEarly("The client closed the connection before the run began")
         seconds_left = self._begins_at - self._clock()
         if seconds_left > 0:
             self._sleep(min(seconds_left, timeout_seconds, _LONGEST_SLEEP_SECONDS))

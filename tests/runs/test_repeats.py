@@ -6,8 +6,10 @@ import pytest
 
 from opendify.errors import (
     ClientLeft,
+    ClientLeftEarly,
     DifyRunFailed,
     DifyUnreachable,
+    Draining,
     GatewayError,
     IdempotencyKeyReused,
     InternalError,
@@ -17,6 +19,7 @@ from opendify.errors import (
 )
 from opendify.records import NOBODY, Client
 from opendify.runs.attempts import Attempt
+from opendify.runs.drain import Drain
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.stores.answer_keeper import CLAIM_SECONDS, AnswerKeeper
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta, collect_reply
@@ -63,6 +66,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.clock = FakeClock(1_000_000)
+        self.drain = Drain()
         self.answers = MemoryAnswers()
         self.runs: list[FakeRun] = []
         self.while_waiting: Callable[[], object] = lambda: None
@@ -104,7 +108,14 @@ class Stand:
         keeper = AnswerKeeper(
             self.answers, crash_seconds=60, most_bytes=1 << 20, now=self.clock, renewal_seconds=3_600
         )
-        return Repeats(keeper, KeepTimes(60, 900), patience_seconds=1_800, now=self.clock, sleep=self._sleep)
+        return Repeats(
+            keeper,
+            KeepTimes(60, 900),
+            patience_seconds=1_800,
+            drain=self.drain,
+            now=self.clock,
+            sleep=self._sleep,
+        )
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(max(seconds, 0.01))
@@ -225,7 +236,7 @@ class TestFailed:
         assert whole(stand.ask(KEYED)) == "Hello"
 
     @pytest.mark.parametrize("attempt", [RETRY, KEYED], ids=["SDK", "Idempotency-Key"])
-    @pytest.mark.parametrize("error", [DifyUnreachable("no"), RateLimited("later")])
+    @pytest.mark.parametrize("error", [DifyUnreachable("no"), RateLimited("later"), ClientLeftEarly("gone")])
     def test_what_cannot_have_begun_is_really_tried_again(
         self, stand: Stand, attempt: Attempt, error: GatewayError
     ) -> None:
@@ -302,6 +313,17 @@ class TestStillRunning:
         gone.append(True)
 
         fails(repeat, ClientLeft)
+
+    def test_a_repeat_in_a_process_that_must_end_may_come_back(self, stand: Stand) -> None:
+        original = stand.ask(FIRST)
+        repeat = stand.ask(RETRY)
+        assert stand.drain.open_answers == 1
+        stand.once_while_waiting(stand.drain.end_now)
+
+        assert "Retry-After" in fails(repeat, Draining).headers()
+        assert stand.drain.open_answers == 0
+        assert whole(original) == "Hello"
+        assert whole(stand.ask(RETRY, process=1)) == "Hello"
 
     def test_a_repeat_does_not_stop_the_first_attempt(self, stand: Stand) -> None:
         original = stand.ask(FIRST)
