@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import httpx
 
-from tests.fakes.live_dify import LiveDify
 from tests.fakes.programs import GUNICORN, Program, environment_of
 from tests.stores.servers import free_port
 
@@ -119,8 +119,17 @@ class RunningServer:
         return time.monotonic() - began_at
 
 
+class AnyDify(Protocol):
+    """Whatever listens there."""
+
+    @property
+    def base_url(self) -> str:
+        """Ends in `/v1`."""
+        ...
+
+
 @contextmanager
-def running_server(dify: LiveDify, **environment: str) -> Iterator[RunningServer]:
+def running_server(dify: AnyDify, **environment: str) -> Iterator[RunningServer]:
     """One model, `bot`, open to everybody, with 2 workers of 8 threads, unless told otherwise.
 
     What still runs when the block ends is killed; a test of an orderly end asks for it itself.
