@@ -1,9 +1,10 @@
 """How a request ended, as bytes that can be kept: its whole answer, or its failure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from itertools import groupby
+from typing import Final, cast, get_args
 
 import msgspec
 
@@ -39,16 +40,13 @@ class _Failure:
 def joined(events: Sequence[ReplyEvent]) -> list[ReplyEvent]:
     """The same events, with neighbouring deltas as one."""
     whole: list[ReplyEvent] = []
-    deltas: list[str] = []
-    for number, event in enumerate(events):
-        if not isinstance(event, TextDelta | ThoughtDelta):
-            whole.append(event)
-            continue
-        deltas.append(event.text)
-        following = events[number + 1] if number + 1 < len(events) else None
-        if type(following) is not type(event):
-            whole.append(type(event)("".join(deltas)))
-            deltas.clear()
+    for kind, group in groupby(events, type):
+        if kind is TextDelta or kind is ThoughtDelta:
+            # A group has one type, which the checker cannot know.
+            deltas = cast("Iterator[TextDelta]", group)
+            whole.append(kind("".join([delta.text for delta in deltas])))
+        else:
+            whole += group
     return whole
 
 

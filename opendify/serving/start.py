@@ -6,6 +6,7 @@ from gunicorn.config import Config
 
 from opendify import __version__
 from opendify.access.keys import KeyRing
+from opendify.conversation_admin.administration import open_configured_answers
 from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations import SchemaTooNew
@@ -22,6 +23,7 @@ def prepare_start() -> None:
     try:
         settings = load_settings()
         _announce_keys(settings)
+        open_configured_answers(settings)
         _check_store(settings)
     except SettingsError as error:
         sys.exit(str(error))

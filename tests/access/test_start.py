@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 
 
@@ -90,11 +92,16 @@ def test_a_store_of_a_later_release_is_refused(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_wrong_setting_ends_the_start_with_its_name(tmp_path: Path) -> None:
-    done = _announce(AUTH_MODE="sometimes", DATA_DIR=str(tmp_path))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AUTH_MODE", "sometimes"), ("ANSWER_STORE", "on"), ("ANSWER_STORE", "redis://host:secret-port")],
+)
+def test_a_wrong_setting_ends_the_start_with_its_name(name: str, value: str, tmp_path: Path) -> None:
+    done = _announce(**{"API_KEYS": "sk-anna-0123456789", name: value, "DATA_DIR": str(tmp_path)})
 
     assert done.returncode != 0
-    assert "AUTH_MODE" in done.stderr
+    assert name in done.stderr
+    assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
