@@ -1,6 +1,10 @@
 """Workers that load the code themselves, as in development: always the newest, and its faults shown."""
 
+import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _OURS = ("main", "opendify")
+_WATCH_SECONDS = 0.5
 
 
 def load_afresh(worker: Worker) -> None:
@@ -28,8 +33,8 @@ def load_afresh(worker: Worker) -> None:
     """
     # Gunicorn has no other place for it.
     application: Any = worker.app
-    load, patterns = application.load, worker.cfg.reload_extra_files
-    application.load = lambda: _load_newest(load, patterns)
+    load = application.load
+    application.load = lambda: _load_newest(worker, load)
 
 
 def shows_fault(worker: Worker) -> bool:
@@ -37,16 +42,26 @@ def shows_fault(worker: Worker) -> bool:
     return isinstance(worker.app.wsgi(), _FaultApp)
 
 
-def _load_newest(load: Callable[[], "WSGIApplication"], patterns: Iterable[str]) -> "WSGIApplication":
-    """Load until no file changes meanwhile: Gunicorn's reloader begins to watch only then."""
-    while True:
-        before = _change_times(patterns)
-        # The master imported some of it, and workers inherit that.
-        for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
-            del sys.modules[name]
-        app = _load_or_explain(load)
-        if _change_times(patterns) == before:
-            return app
+def _load_newest(worker: Worker, load: Callable[[], "WSGIApplication"]) -> "WSGIApplication":
+    before = _change_times(worker.cfg.reload_extra_files)
+    # The master imported some of it, and workers inherit that.
+    for name in [name for name in sys.modules if name.partition(".")[0] in _OURS]:
+        del sys.modules[name]
+    if worker.reloader:
+        threading.Thread(target=_watch, args=(worker, before), name="watch-files", daemon=True).start()
+    return _load_or_explain(load)
+
+
+def _watch(worker: Worker, before: Mapping[str, float]) -> None:
+    """Make room for a new worker when a file changes: even while it is loaded, and to whatever time.
+
+    Gunicorn's own watch begins later, and misses what happens before.
+    """
+    while _change_times(worker.cfg.reload_extra_files) == before or not worker.booted:
+        time.sleep(_WATCH_SECONDS)
+    worker.log.info("Worker reloading: the project's files have changed")
+    worker.cfg.worker_int(worker)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _change_times(patterns: Iterable[str]) -> Mapping[str, float]:

@@ -1,21 +1,22 @@
 """A copy of the checkout that a test may change while its server runs."""
 
+import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 from tests.fakes.programs import GUNICORN, PROJECT, Program, environment_of
-from tests.packaging.commands import WHAT_RUNS
+from tests.packaging.commands import TOOLS, WHAT_RUNS
 from tests.stores.servers import free_port
 
 
 class Checkout:
     """The copy, its `.env`, and the server that runs in it."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.folder = folder / "checkout"
         self.folder.mkdir()
         for name in WHAT_RUNS:
@@ -28,19 +29,15 @@ class Checkout:
         self.port = free_port()
         self.origin = f"http://127.0.0.1:{self.port}"
         told = {
+            "PATH": f"{TOOLS}:{os.environ['PATH']}",
             "SERVER_HOST": "127.0.0.1",
             "DATA_DIR": str(folder / "data"),
             "OPENDIFY_ENVIRONMENT_READY": "1",
             **environment,
         }
-        self._environment = environment_of(told)
-        self._log = folder / "server.log"
-        self.program = self.make_program(GUNICORN)
-
-    def make_program(self, command: tuple[str, ...]) -> Program:
-        """The server as another command starts it."""
         health = f"{self.origin}/health/live"
-        return Program(command, self._environment, health, self._log, folder=self.folder)
+        log = folder / "server.log"
+        self.program = Program(command, environment_of(told), health, log, folder=self.folder)
 
     def write_env(self, **lines: str) -> None:
         """All of `.env`, in one step."""
@@ -48,6 +45,13 @@ class Checkout:
         lines = {"SERVER_PORT": str(self.port), **lines}
         draft.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         draft.replace(self.folder / ".env")
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Edit a file of the copy."""
+        file = self.folder / name
+        text = file.read_text(encoding="utf-8")
+        assert old in text
+        file.write_text(text.replace(old, new), encoding="utf-8")
 
     def models(self) -> list[str]:
         """The names that `/v1/models` lists, asked on a connection of its own."""
@@ -62,9 +66,9 @@ class Checkout:
 
 
 @contextmanager
-def checked_out(folder: Path, **environment: str) -> Iterator[Checkout]:
-    """Nothing runs yet; what then runs ends with the block."""
-    checkout = Checkout(folder, environment)
+def checked_out(folder: Path, command: Sequence[str] = GUNICORN, **environment: str) -> Iterator[Checkout]:
+    """Nothing runs yet; `command` starts it, and what then runs ends with the block."""
+    checkout = Checkout(folder, command, environment)
     try:
         yield checkout
     finally:
