@@ -3,11 +3,14 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from opendify import errors
 from opendify.errors import GatewayError
-from opendify.settings import SETTINGS
+from opendify.settings import SETTINGS, load_server_settings, load_settings
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
 
 PROJECT = Path(__file__).parent.parent
@@ -75,11 +78,69 @@ def _advice(kind: type[GatewayError]) -> str:
     return "" if kind.should_retry is None else f"`x-should-retry: {str(kind.should_retry).lower()}`"
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that something may take, and what happens then; each of a `group` is longer than the last."""
+
+    group: str
+    name: str
+    seconds: float
+    then: str
+
+
+def budgets() -> list[Budget]:
+    """All budgets that must agree, with the values that a new installation has."""
+    environ = {"DIFY_API_BASE": "https://dify.example", "MODEL_CONFIG": '{"bot": "app-bot"}'}
+    app, server = load_settings(environ), load_server_settings({})
+    compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["opendify"]
+    docker = float(compose["stop_grace_period"].removesuffix("s"))
+    # Kubernetes counts the pod's preparation (`preStop`) in.
+    kubernetes = docker + 20
+    asking, ending, idle = "an answer", "a restart", "an idle connection"
+    return [
+        Budget(asking, "KEEPALIVE_SECONDS", app.keepalive_seconds, "a silent stream gets a comment"),
+        Budget(asking, "DIFY_IDLE_TIMEOUT", app.dify_idle_timeout_seconds, "a silent Dify is given up"),
+        Budget(
+            asking,
+            "DIFY_FIRST_EVENT_TIMEOUT",
+            app.dify_first_event_timeout_seconds,
+            "a Dify that has not begun is given up",
+        ),
+        Budget(asking, "DIFY_TOTAL_TIMEOUT", app.dify_total_timeout_seconds, "the answer is given up"),
+        Budget(asking, "proxy_read_timeout", _nginx_seconds("proxy_read_timeout"), "nginx gives up"),
+        Budget(ending, "DRAIN_SECONDS", server.drain_seconds, "running answers end with an error"),
+        Budget(
+            ending,
+            "GUNICORN_GRACEFUL_TIMEOUT",
+            server.graceful_timeout_seconds,
+            "what still hangs is cut off",
+        ),
+        Budget(ending, "stop_grace_period", docker, "Docker kills the container"),
+        Budget(ending, "terminationGracePeriodSeconds", kubernetes, "Kubernetes kills the pod"),
+        Budget(idle, "keepalive_timeout", _nginx_seconds("keepalive_timeout"), "nginx closes it"),
+        Budget(idle, "GUNICORN_KEEPALIVE", server.keepalive_seconds, "the instance closes it"),
+    ]
+
+
+def _nginx_seconds(directive: str) -> float:
+    site = (PROJECT / "deploy/nginx/opendify.conf").read_text()
+    (seconds,) = re.findall(rf"^ *{directive} (\d+)s;$", site, re.MULTILINE)
+    return float(seconds)
+
+
+def _time_budgets() -> str:
+    return _table(
+        ("of", "budget", "seconds", "then"),
+        ((each.group, f"`{each.name}`", f"{each.seconds:g}", each.then) for each in budgets()),
+    )
+
+
 TABLES: Mapping[str, Callable[[], str]] = {
     "chat-completion-parameters": lambda: _parameters(CHAT_COMPLETION_PARAMETERS),
     "completion-parameters": lambda: _parameters(COMPLETION_PARAMETERS),
     "errors": _errors,
     "settings": _settings,
+    "time-budgets": _time_budgets,
 }
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
 from tests.fakes.served_app import served
 from tests.fakes.settings import make_settings
-from tests.readme_tables import TABLES, with_tables
+from tests.readme_tables import TABLES, budgets, with_tables
 
 ENGLISH: Final = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
 CHINESE: Final = (PROJECT_FOLDER / "README.zh-CN.md").read_text(encoding="utf-8")
@@ -103,6 +104,11 @@ def test_the_marked_tables_are_those_that_the_code_tells() -> None:
 
 def test_every_table_that_the_code_can_tell_is_marked() -> None:
     assert set(re.findall(r"<!-- table: ([\w-]+) -->", ENGLISH)) == set(TABLES)
+
+
+def test_every_budget_is_longer_than_the_one_before_it() -> None:
+    for earlier, later in pairwise(budgets()):
+        assert earlier.group != later.group or earlier.seconds < later.seconds, (earlier, later)
 
 
 @both_editions

@@ -48,6 +48,10 @@ class Program:
         """What it wrote."""
         return self._log.read_text(errors="replace")
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
