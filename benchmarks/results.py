@@ -10,7 +10,11 @@ from benchmarks.scenarios import Scenario
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What the load generator is told. `target_pid` is the root of the process tree that is measured."""
+    """What the load generator is told.
+
+    `target_pid` is the root of the process tree that is measured; `shares_core` tells
+    whether mock and load generator run on one core.
+    """
 
     target: str
     door: Door
@@ -22,6 +26,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     target_core: int
     mock_pid: int
     mock_port: int
+    shares_core: bool
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True, tag="conditions"):

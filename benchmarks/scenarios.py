@@ -133,7 +133,7 @@ _ALL = (
     Scenario(
         name="leave",
         clients=32,
-        pieces=200,
+        pieces=1_000,
         unit="request",
         least_gap_ms=10,
         most_gap_ms=20,

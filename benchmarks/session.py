@@ -112,6 +112,7 @@ class Session:
             target_core=served.core,
             mock_pid=self.mock.pid,
             mock_port=self.mock.door.port,
+            shares_core=load_core() == self.mock.core,
         )
         return _run_job(job, self.folder)
 
