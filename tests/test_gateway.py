@@ -245,3 +245,19 @@ def test_closing_twice_is_no_fault(dify: MockDify) -> None:
 
     here.close()
     here.close()
+
+
+def test_a_model_whose_app_is_full_is_stood_in_for(dify: MockDify) -> None:
+    table: dict[str, object] = {
+        "bot": {"api_key": "app-bot", "max_concurrency": 1, "fallbacks": ["spare"]},
+        "spare": "app-spare",
+    }
+    here = gateway(dify, make_settings(table, QUEUE_SECONDS="0"))
+    first = here.stream_chat_completion(chat(stream=True), ANNA).frames()
+    next(first)
+
+    second = here.create_chat_completion(chat(), ANNA)
+    first.close()
+
+    assert second.started.answered_by == "spare"
+    assert second.body["model"] == "bot"

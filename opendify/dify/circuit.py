@@ -11,6 +11,9 @@ from typing import Literal
 from opendify.errors import DifyCircuitOpen, GatewayError
 from opendify.records import Clock
 
+# While one tries, its answer is near, whatever it will be.
+_PROBE_SECONDS = 1.0
+
 Pass = Literal["ordinary", "probe"]
 """On what grounds a call goes out: because all is well, or to find out whether it is again."""
 
@@ -26,6 +29,7 @@ class Circuit:
         self._lock = threading.Lock()
         self._failures = 0
         self._open_until: float | None = None
+        self._is_probed = False
 
     @property
     def is_closed(self) -> bool:
@@ -43,9 +47,9 @@ class Circuit:
                 return "ordinary"
             now = self._clock()
             if now < self._open_until:
-                raise _refusal(self._open_until - now)
+                raise _refusal(_PROBE_SECONDS if self._is_probed else self._open_until - now)
             # A probe that never reports back is followed by another.
-            self._open_until = now + self._open_seconds
+            self._open_until, self._is_probed = now + self._open_seconds, True
             return "probe"
 
     def report(self, outage: GatewayError | None, by: Pass = "ordinary") -> bool:
@@ -57,6 +61,7 @@ class Circuit:
         with self._lock:
             if self._open_until is not None and by != "probe":
                 return False
+            self._is_probed = self._is_probed and by != "probe"
             if outage is None:
                 self._failures, self._open_until = 0, None
             elif outage.is_outage:

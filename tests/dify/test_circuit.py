@@ -108,6 +108,21 @@ def test_when_the_time_is_over_one_call_is_the_probe_and_the_others_wait_for_it(
     assert (passes, len(refused)) == (["probe"], 15)
 
 
+def test_who_comes_while_somebody_tries_is_told_to_come_back_soon(clock: FakeClock) -> None:
+    here = opened(clock)
+    clock.advance(10)
+    by = here.enter()
+
+    with pytest.raises(DifyCircuitOpen) as caught:
+        here.enter()
+    assert caught.value.headers() == {"Retry-After": "1"}
+
+    here.report(AWAY, by)
+    with pytest.raises(DifyCircuitOpen) as caught:
+        here.enter()
+    assert caught.value.headers() == {"Retry-After": "10"}
+
+
 def test_a_probe_that_is_answered_closes_it_for_everybody(clock: FakeClock) -> None:
     here = opened(clock)
     clock.advance(10)
