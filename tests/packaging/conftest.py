@@ -50,12 +50,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run_command(tmp_path: Path, environment: Mapping[str, str]) -> RunCommand:
-    """Run a command to its end in a folder that is not the checkout."""
+    """Run a command to its end, in a folder that is not the checkout unless told otherwise."""
 
-    def run(*command: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *command: str | Path, folder: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
-            cwd=tmp_path,
+            cwd=folder or tmp_path,
             env={**environment, **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -69,13 +71,13 @@ def run_command(tmp_path: Path, environment: Mapping[str, str]) -> RunCommand:
 
 @pytest.fixture
 def start_script(tmp_path: Path, environment: Mapping[str, str]) -> Iterator[StartScript]:
-    """Start a script from a folder that is not the checkout; what it started ends with the test."""
+    """Start a script as `run_command` would; what it started ends with the test."""
     started: list[StartedScript] = []
 
-    def start(script: Path, **variables: str) -> StartedScript:
+    def start(script: Path, *arguments: str, folder: Path | None = None, **variables: str) -> StartedScript:
         process = subprocess.Popen(
-            [script],
-            cwd=tmp_path,
+            [script, *arguments],
+            cwd=folder or tmp_path,
             env={**environment, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -5,11 +5,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from gunicorn.config import KNOWN_SETTINGS
 
-from tests.packaging.commands import CONFIGURED, RunCommand
+from tests.packaging.commands import CONFIGURED, RunCommand, StartScript
 
 # What is a module or callable was imported or is a hook; the rest is meant as a setting.
 PRINT_PLAIN_NAMES = """
@@ -106,10 +107,18 @@ def test_trust_in_forwarding_headers_is_left_to_the_operator(read_config: ReadCo
     assert "forwarded_allow_ips" not in read_config()
 
 
-def test_the_file_can_be_executed_as_text(checkout: Path, tools: Path, run_command: RunCommand) -> None:
-    text = (checkout / "gunicorn_config.py").read_text()
+@pytest.mark.parametrize("named", ["from its folder", "by its path"])
+def test_the_file_can_be_executed_as_text(
+    named: str, checkout: Path, tools: Path, run_command: RunCommand
+) -> None:
+    file = "gunicorn_config.py" if named == "from its folder" else checkout / "gunicorn_config.py"
+    command = f"exec(open({str(file)!r}).read())"
 
-    assert run_command(tools / "python", "-c", text).returncode == 0
+    executed = run_command(
+        tools / "python", "-c", command, folder=checkout if named == "from its folder" else None
+    )
+
+    assert (executed.returncode, executed.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("application", ["main:app", "main:application"])
@@ -158,3 +167,37 @@ def test_a_wrong_setting_ends_gunicorn_with_its_one_line(
     assert refused.returncode != 0
     assert refused.stderr.startswith("GUNICORN_THREADS")
     assert len(refused.stderr.splitlines()) == 1
+
+
+def test_what_the_server_really_uses_stands_on_one_line(
+    checkout: Path, start_script: StartScript, free_port: int
+) -> None:
+    server = start_script(
+        checkout / "start_production.sh",
+        "--threads",
+        "7",
+        **CONFIGURED,
+        PORT=str(free_port),
+        SERVER_HOST="127.0.0.1",
+        GUNICORN_WORKERS="1",
+    )
+
+    line = server.get_line("OpenDify serves:")
+
+    assert f"address=127.0.0.1:{free_port} workers=1 " in line
+    assert " threads=7 preload=true reload=false timeout=60 drain=110 graceful_timeout=120 " in line
+
+
+def test_gunicorn_s_own_command_line_serves_for_development_without_the_file(
+    checkout: Path, tools: Path, start_script: StartScript, free_port: int
+) -> None:
+    command = ["--workers", "1", "--reload", "--log-level", "debug", "main:app"]
+    server = start_script(
+        tools / "gunicorn", "--bind", f"127.0.0.1:{free_port}", *command, folder=checkout, **CONFIGURED
+    )
+
+    server.get_line("Listening at")
+
+    url = f"http://127.0.0.1:{free_port}/v1/models"
+    with build_opener(ProxyHandler({})).open(url, timeout=20) as answer:
+        assert answer.status == 200
