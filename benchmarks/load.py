@@ -33,8 +33,7 @@ _SLOW_SOCKET_BYTES = 65_536
 _UNSERVED_SECONDS = 2.0
 _MOST_FAULTS = 50
 _FAULTS_TOLD = 3
-# Mock and load generator, busy for most of the time, and nearly as long as the target,
-# they hold it up.
+# A harness that is busy for most of the time, and nearly as long as the target, holds it up.
 _BUSY = 0.5
 _NEAR = 0.8
 
