@@ -9,11 +9,6 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 
 from opendify import settings
-from opendify.dify.concurrency import instance_file
-from opendify.serving import development, leaving
-from opendify.serving.capacity import limit_chats
-from opendify.serving.master import Master
-from opendify.serving.start import announce_server, prepare_start, remove_drain_file
 
 
 def _read_server_settings() -> settings.ServerSettings:
@@ -36,16 +31,32 @@ def _heartbeat_folder() -> str | None:
 
 _server = _read_server_settings()
 
+if _server.worker_class == "gevent":
+    # Before anything is imported that keeps what is patched. The master forks and reaps as ever.
+    from gevent import monkey
+
+    monkey.patch_all(os=False, signal=False)
+
+from opendify.dify.concurrency import instance_file  # noqa: E402 - As above.
+from opendify.serving import development, leaving  # noqa: E402 - As above.
+from opendify.serving.capacity import limit_chats  # noqa: E402 - As above.
+from opendify.serving.master import Master  # noqa: E402 - As above.
+from opendify.serving.start import announce_server, prepare_start, remove_drain_file  # noqa: E402 - As above.
+from opendify.serving.workers import WorkerKit, warn_of_plain_workers, worker_class_for  # noqa: E402 - As above.
+
+_kit = WorkerKit(_server)
+
 # `main` is found from any folder.
 chdir = str(settings.PROJECT_FOLDER)
 bind = _bind_address(_server.host, _server.port)
 
 workers = _server.workers
-# With more than one thread Gunicorn itself turns `sync` into its threaded worker.
-worker_class = _server.worker_class
+# The class is `sync`. As in Gunicorn itself, `sync` with more than one thread is served by a threaded worker:
+# here by one of our own, which slow clients cannot hold.
+worker_class = worker_class_for(_server)
 threads = _server.threads
-# A worker with no thread to spare must leave new connections to the others, and still keep a few alive.
-worker_connections = _server.threads + 16
+# Clients that are still sending their request, or are between two, hold a connection and no thread.
+worker_connections = _server.threads + 256
 worker_tmp_dir = _heartbeat_folder()
 
 timeout = _server.timeout_seconds
@@ -74,6 +85,7 @@ accesslog = None
 def on_starting(server: Arbiter) -> None:
     """Make the first keys, and refuse what could not work, before anybody asks."""
     prepare_start()
+    warn_of_plain_workers(_server)
     # All workers must inherit one file.
     instance_file()
     remove_drain_file()
@@ -99,6 +111,11 @@ def when_ready(server: Arbiter) -> None:
 on_reload = when_ready
 
 
+def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
+    """Tell the worker what clients may do, and give it its place beside the others."""
+    _kit.hand_out(worker)
+
+
 def post_fork(_server: Arbiter, worker: Worker) -> None:
     """Where nothing is preloaded, each worker loads the code as it is now."""
     if not worker.cfg.preload_app:
@@ -121,3 +138,8 @@ def worker_int(worker: Worker) -> None:
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """The worker has ended but for what it left behind."""
     leaving.finish_leaving(worker)
+
+
+def child_exit(_arbiter: Arbiter, worker: Worker) -> None:
+    """Nobody waits for a worker that is gone to take a client."""
+    _kit.take_back(worker)

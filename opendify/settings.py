@@ -91,6 +91,12 @@ class _CommonSettings:
         "info",
         "The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.",
     )
+    max_request_bytes: int = setting(
+        "MAX_REQUEST_BYTES",
+        read.whole_number(1_024, 10 * 1024**3),
+        str(50 * 1024**2),
+        "The largest request body in bytes.",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +217,6 @@ class Settings(_CommonSettings):
         read.whole_number(0, 10_000_000),
         "24000",
         "Characters of earlier turns that a new Dify conversation is told.",
-    )
-    max_request_bytes: int = setting(
-        "MAX_REQUEST_BYTES",
-        read.whole_number(1_024, 10 * 1024**3),
-        str(50 * 1024**2),
-        "The largest request body in bytes.",
     )
     cors_origins: tuple[str, ...] | None = setting_without_default(
         "CORS_ORIGINS",
@@ -375,14 +375,13 @@ class ServerSettings(_CommonSettings):
         "GUNICORN_THREADS",
         read.whole_number(1, 4_096),
         "128",
-        "Threads in each worker; each holds one stream.",
+        "Threads in each worker; each holds one stream. 1 serves one request at a time, and probes wait too.",
     )
     timeout_seconds: int = setting(
         "GUNICORN_TIMEOUT",
         read.whole_number(1, 86_400),
         "60",
-        "Seconds after which a worker that hangs is replaced; streams may last longer, but not with "
-        "`GUNICORN_THREADS=1`.",
+        "Seconds after which a worker that hangs is replaced; streams may last longer.",
     )
     graceful_timeout_seconds: int = setting(
         "GUNICORN_GRACEFUL_TIMEOUT",
@@ -402,6 +401,24 @@ class ServerSettings(_CommonSettings):
         read.whole_number(0, 86_400),
         "75",
         "Seconds that an idle connection stays open for the client's next request.",
+    )
+    request_head_timeout_seconds: float = setting(
+        "REQUEST_HEAD_TIMEOUT",
+        read.seconds(1, 3_600),
+        "10",
+        "Seconds in which a client must have sent its request's line and headers.",
+    )
+    request_body_timeout_seconds: float = setting(
+        "REQUEST_BODY_TIMEOUT",
+        read.seconds(1, 86_400),
+        "60",
+        "Seconds in which a client must then have sent its request's body.",
+    )
+    client_write_timeout_seconds: float = setting(
+        "CLIENT_WRITE_TIMEOUT",
+        read.seconds(1, 86_400),
+        "30",
+        "Seconds after which a client that reads nothing of its answer is given up, and its run stopped.",
     )
     max_requests: int = setting(
         "GUNICORN_MAX_REQUESTS",

@@ -8,7 +8,7 @@ from itertools import chain
 from urllib.parse import quote
 
 import flask
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
 from opendify.errors import (
     GatewayError,
@@ -20,6 +20,7 @@ from opendify.errors import (
 )
 from opendify.routes.paths import ORIGINAL_PATH
 from opendify.runs.reply_stream import ReplyStream
+from opendify.serving.request_body import read_body
 from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json
@@ -38,17 +39,7 @@ logger = logging.getLogger(__name__)
 
 def parse(shape: type[RequestT]) -> RequestT:
     """The request's body, whatever its `Content-Type` says: curl's default is a form's."""
-    return parse_request(shape, read_body())
-
-
-def read_body() -> bytes:
-    """The request's raw body, which can be read once."""
-    request = flask.request
-    body = request.get_data(cache=False)
-    limit = request.max_content_length
-    if request.content_length is None and limit is not None and len(body) >= limit:
-        raise RequestEntityTooLarge  # werkzeug stops reading there, and does not say so.
-    return body
+    return parse_request(shape, read_body(flask.request))
 
 
 def json_response(

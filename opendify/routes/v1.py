@@ -14,11 +14,12 @@ from opendify.conversations.identity import (
 )
 from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Caller
-from opendify.routes.answers import dify_headers, event_stream, json_response, read_body
+from opendify.routes.answers import dify_headers, event_stream, json_response
 from opendify.routes.headers import RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
+from opendify.serving.request_body import read_body
 from opendify.serving.slots import Slots
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
@@ -51,7 +52,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
         caller = authenticated()
-        raw = read_body()
+        raw = read_body(flask.request)
         body = _with_deployment(parse_request(ChatCompletionRequest, raw))
         who = person(caller, raw, body, body.safety_identifier)
         enter(who)
@@ -62,7 +63,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
         caller = authenticated()
-        raw = read_body()
+        raw = read_body(flask.request)
         body = _with_deployment(parse_request(CompletionRequest, raw))
         who = person(caller, raw, body)
         enter(who)

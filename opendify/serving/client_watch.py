@@ -2,7 +2,8 @@
 
 import select
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from opendify.records import NOBODY, Client
 
@@ -10,16 +11,24 @@ from opendify.records import NOBODY, Client
 _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 # Gunicorn hands its socket out under this name, werkzeug under the other.
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
+# What a worker that serves one request at a time wants called now and then, to be known alive.
+HEARTBEAT: Final = "opendify.heartbeat"
 
 
 def client_of(environ: Mapping[str, object]) -> Client:
-    """Who waits for the answer; one that never leaves where the server shows no socket."""
+    """Who waits for the answer; one that never leaves where the server shows no socket.
+
+    Whoever asks waits, and does not hang; so the worker learns that it is alive.
+    """
     sockets = (environ.get(key) for key in _SOCKET_KEYS)
     connection = next((each for each in sockets if isinstance(each, socket.socket)), None)
     if connection is None:
         return NOBODY
+    heartbeat = environ.get(HEARTBEAT)
+    beat: Callable[[], object] = heartbeat if callable(heartbeat) else lambda: None
 
     def is_gone() -> bool:
+        beat()
         try:
             poll = select.poll()
             poll.register(connection, _GONE)

@@ -111,6 +111,8 @@ def live_dify(tls: ssl.SSLContext | None = None) -> Iterator[LiveDify]:
     dify = LiveDify("")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(dify))
     server.daemon_threads = True
+    # The default is 5, and hundreds of streams may begin at once.
+    server.socket.listen(1_024)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     dify.base_url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}/v1"

@@ -67,15 +67,27 @@ def test_every_variable_reaches_its_setting(read_config: ReadConfig) -> None:
     )
 
     assert config["bind"] == "127.0.0.1:5999"
-    assert (config["workers"], config["threads"], config["worker_connections"]) == (3, 32, 48)
+    assert (config["workers"], config["threads"], config["worker_connections"]) == (3, 32, 288)
     assert (config["timeout"], config["graceful_timeout"], config["keepalive"]) == (61, 121, 7)
     assert (config["max_requests"], config["max_requests_jitter"]) == (1000, 200)
     assert config["loglevel"] == "warning"
 
 
-def test_the_worker_class_is_sync_unless_another_is_asked_for(read_config: ReadConfig) -> None:
-    assert read_config()["worker_class"] == "sync"
-    assert read_config(GUNICORN_WORKER_CLASS="gevent")["worker_class"] == "gevent"
+WORKER_CLASSES = {
+    # variables: what serves
+    (): "threaded_worker.ThreadedWorker",
+    (("GUNICORN_WORKER_CLASS", "sync"),): "threaded_worker.ThreadedWorker",
+    (("GUNICORN_WORKER_CLASS", "gthread"), ("GUNICORN_THREADS", "1")): "threaded_worker.ThreadedWorker",
+    (("GUNICORN_THREADS", "1"),): "plain_worker.PlainWorker",
+    (("GUNICORN_WORKER_CLASS", "gevent"),): "gevent_worker.GeventWorker",
+}
+
+
+@pytest.mark.parametrize(("variables", "worker"), WORKER_CLASSES.items(), ids=str)
+def test_the_worker_is_the_one_of_ours_for_gunicorns_class(
+    variables: tuple[tuple[str, str], ...], worker: str, read_config: ReadConfig
+) -> None:
+    assert read_config(**dict(variables))["worker_class"] == f"opendify.serving.{worker}"
 
 
 def test_an_ipv6_address_is_bracketed(read_config: ReadConfig) -> None:

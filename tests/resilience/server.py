@@ -15,6 +15,7 @@ from typing import Protocol
 import httpx
 
 from tests.fakes.programs import GUNICORN, Program, environment_of
+from tests.fakes.waiting import wait_until
 from tests.stores.servers import free_port
 
 CHAT_PATH = "/v1/chat/completions"
@@ -114,8 +115,11 @@ class RunningServer:
     def probe_seconds(self, path: str = "/v1/models") -> float:
         """How long a fresh connection waits for its 200."""
         began_at = time.monotonic()
-        answer = httpx.get(f"{self.origin}{path}", timeout=20)
-        assert answer.status_code == 200, answer.text
+        # An `httpx.Client` would take longer to make than the answer to come.
+        with self.client() as client:
+            client.get(path)
+            answer = client.read_until(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
         return time.monotonic() - began_at
 
 
@@ -154,6 +158,8 @@ def running_server(dify: AnyDify, **environment: str) -> Iterator[RunningServer]
         program = Program(GUNICORN, environment_of(told), health, Path(folder) / "server.log")
         try:
             program.start()
+            # Gunicorn takes its time between them.
+            assert wait_until(lambda: len(program.workers()) == int(told["GUNICORN_WORKERS"]), 40)
             yield RunningServer(port, program, data_dir)
         finally:
             program.kill()

@@ -11,7 +11,7 @@ def test_an_answer_passes_through_the_server_and_an_order_to_stop_ends_it() -> N
         assert server.chat("Hello").json()["choices"][0]["message"]["content"] == "Hello"
         with server.client() as client:
             client.ask()
-            assert b"data: [DONE]" in client.read_until(b"0\r\n\r\n")
+            assert b"data: [DONE]" in client.read_until(b"\r\n0\r\n\r\n")
         assert len(dify.runs) == 2
         assert len(server.program.workers()) == 2
 

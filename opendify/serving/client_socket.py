@@ -1,0 +1,99 @@
+"""A client's connection on which no wait lasts for ever."""
+
+import errno
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Final, Self
+
+# So long may one wait last before life is shown and the time is looked at.
+_STEP_SECONDS: Final = 0.5
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+
+
+class ClientSocket(socket.socket):
+    """Gives up on a client that takes nothing of what it is sent for `write_seconds`.
+
+    Where Gunicorn asks it to block it blocks in steps, and calls `beat` between them.
+    """
+
+    write_seconds: float
+    beat: Callable[[], object]
+
+    @classmethod
+    def around(
+        cls, accepted: socket.socket, *, write_seconds: float, beat: Callable[[], object] = lambda: None
+    ) -> Self:
+        """`accepted` itself is of no use afterwards."""
+        ours = cls(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        ours.write_seconds, ours.beat = write_seconds, beat
+        ours.setblocking(True)
+        return ours
+
+    def setblocking(self, flag: bool, /) -> None:
+        self.settimeout(_STEP_SECONDS if flag else 0.0)
+
+    def sendall(self, content: bytes, flags: int = 0, /) -> None:  # type: ignore[override] # Gunicorn sends bytes.
+        """As in the base class, but each part must leave in time, not the whole.
+
+        Raises:
+            ConnectionResetError: The client does not read.
+        """
+        sent = self._send_some(content, flags)
+        if sent == len(content):
+            return
+        rest = memoryview(content)[sent:]
+        while rest:
+            rest = rest[self._send_some(rest, flags) :]
+
+    def _send_some(self, content: bytes | memoryview, flags: int) -> int:
+        give_up_at = None
+        while True:
+            try:
+                return self.send(content, flags)
+            except TimeoutError:
+                now = time.monotonic()
+                give_up_at = give_up_at or now + self.write_seconds - _STEP_SECONDS
+                if now >= give_up_at:
+                    self._forget_what_waits()
+                    raise ConnectionResetError(errno.ECONNRESET, "The client does not read") from None
+                self.beat()
+
+    def _forget_what_waits(self) -> None:
+        # Otherwise the kernel would keep the unread bytes long after the socket is closed.
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+class PacedSocket(ClientSocket):
+    """Reads as if the client had left once it takes too long over its request."""
+
+    _read_until: float | None = None
+    _head_seconds: float | None = None
+
+    def expect_head(self, idle_seconds: float, head_seconds: float) -> None:
+        """The next request must begin within the first and then have a whole head within the second."""
+        self._read_until = time.monotonic() + idle_seconds
+        self._head_seconds = head_seconds
+
+    def expect_body(self, seconds: float) -> None:
+        self._read_until, self._head_seconds = time.monotonic() + seconds, None
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        while self._read_until is not None:
+            if time.monotonic() >= self._read_until:
+                return b""
+            try:
+                received = super().recv(size, flags)
+            except TimeoutError:
+                self.beat()
+                continue
+            if self._head_seconds is not None:
+                self.expect_body(self._head_seconds)
+            return received
+        return super().recv(size, flags)
+
+    def shutdown(self, how: int, /) -> None:
+        """Whoever reads on, to let the client have its answer, keeps the time itself."""
+        self._read_until = None
+        super().shutdown(how)

@@ -1,0 +1,25 @@
+"""How long a client may take, and how much it may send."""
+
+from dataclasses import dataclass
+
+from opendify.settings import ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Seconds for a request's head, for its body, and without any progress of its answer."""
+
+    head_seconds: float
+    body_seconds: float
+    write_seconds: float
+    most_body_bytes: int
+
+
+def client_limits(settings: ServerSettings) -> ClientLimits:
+    """What an operator set."""
+    return ClientLimits(
+        head_seconds=settings.request_head_timeout_seconds,
+        body_seconds=settings.request_body_timeout_seconds,
+        write_seconds=settings.client_write_timeout_seconds,
+        most_body_bytes=settings.max_request_bytes,
+    )

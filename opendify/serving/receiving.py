@@ -1,0 +1,201 @@
+"""A client's next request, from its first byte until all of it has come; knows no sockets."""
+
+import re
+from collections import deque
+from typing import Final
+
+from gunicorn.config import Config
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import LimitRequestHeaders
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+from gunicorn.http.unreader import Unreader
+
+# An LF alone ends no line: the head will never be what it should, and is refused at once.
+_HEAD_IS_OVER: Final = re.compile(rb"\r\n\r\n|(?<!\r)\n")
+_MOST_HEAD_BYTES: Final = 65_536
+_LONGEST_LINE: Final = 8_190
+_LEAST_READ: Final = 8_192
+
+
+class RequestReceiver(RequestParser):
+    """Gunicorn's parser, fed by whoever reads the socket, so that it never waits for a client.
+
+    `next` is for when the request `is_ready`: whole, or refusable as it is.
+    """
+
+    def __init__(self, cfg: Config, client: tuple[str, int], *, most_body_bytes: int) -> None:
+        super().__init__(cfg, (), client)
+        self._most_body_bytes = most_body_bytes
+        self.unreader = self._received = _Received()
+        self._begin()
+
+    def feed(self, piece: bytes) -> None:
+        """Take what the client sent next."""
+        self.received_bytes += len(piece)
+        if self.has_head:
+            self._received.add(piece)
+            self._follow_body(piece)
+        else:
+            self._take_head(piece)
+
+    def begin_next(self) -> None:
+        """Forget the request that was answered; what came behind it is the next one's."""
+        behind = self._received.take_all()
+        self._begin()
+        if behind:
+            self.feed(behind)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.is_whole or self._is_refusable
+
+    @property
+    def awaits_consent(self) -> bool:
+        """Whether the client sends its body only once it is told to (`Expect: 100-continue`).
+
+        Gunicorn tells it when the app is called; that would be too late here.
+        """
+        return self.mesg is not None and self.mesg._expected_100_continue  # type: ignore[attr-defined] # noqa: SLF001
+
+    def note_consent(self) -> None:
+        """It was told, or need not be any more."""
+        if self.mesg is not None:
+            self.mesg._expected_100_continue = False  # type: ignore[attr-defined] # noqa: SLF001
+
+    def __next__(self) -> Request:
+        """The request.
+
+        Raises:
+            ParseException: It is none.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.mesg is None:
+            raise StopIteration
+        return self.mesg
+
+    def finish_body(  # type: ignore[override] # The stubs lag behind.
+        self, deadline: float | None = None, max_bytes: int | None = None
+    ) -> bool:
+        """Whether all of the request was read, so that the connection may serve another one."""
+        return self.is_whole and bool(super().finish_body(deadline, max_bytes))
+
+    def _begin(self) -> None:
+        self.mesg = None
+        self.has_head = self.is_whole = self._is_refusable = False
+        self.received_bytes = 0
+        self._failure: Exception | None = None
+        self._head = bytearray()
+        self._chunks: _ChunkEnd | None = None
+        self._missing = 0
+
+    def _take_head(self, piece: bytes) -> None:
+        searched = max(0, len(self._head) - 3)
+        self._head += piece
+        end = _HEAD_IS_OVER.search(self._head, searched)
+        if end is not None:
+            self._read_head(end.end())
+        elif b"\n" not in self._head[:_LONGEST_LINE] and len(self._head) > _LONGEST_LINE:
+            self._read_head(len(self._head))
+        elif len(self._head) > _MOST_HEAD_BYTES:
+            self._refuse(LimitRequestHeaders(f"more than {_MOST_HEAD_BYTES} bytes of headers"))
+
+    def _read_head(self, length: int) -> None:
+        self._received.add(bytes(self._head))
+        body = bytes(self._head[length:])
+        self.has_head, self._head = True, bytearray()
+        self.req_count += 1
+        try:
+            self.mesg = self.mesg_class(self.cfg, self.unreader, self.source_addr, self.req_count)
+        except Exception as error:  # noqa: BLE001 - Raised again where the request is asked for.
+            self._refuse(error)
+            return
+        reader = self.mesg.body.reader if self.mesg.body else None
+        if isinstance(reader, ChunkedReader):
+            self._chunks = _ChunkEnd()
+        elif isinstance(reader, LengthReader):
+            self._missing = reader.length
+            # The app refuses it by its length alone.
+            self._is_refusable = reader.length > self._most_body_bytes
+        self._follow_body(body)
+
+    def _follow_body(self, piece: bytes) -> None:
+        if self._chunks is not None:
+            self.is_whole = self._chunks.feed(piece)
+            self._is_refusable = self.received_bytes > self._most_body_bytes + _MOST_HEAD_BYTES
+        else:
+            self._missing -= len(piece)
+            self.is_whole = self._missing <= 0
+
+    def _refuse(self, error: Exception) -> None:
+        self.has_head = self._is_refusable = True
+        self._failure = error
+
+
+class _Received(Unreader):
+    """What was received, as Gunicorn's parser asks for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: deque[memoryview] = deque()
+
+    def add(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(memoryview(piece))
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        if not self._pieces:
+            return b""
+        piece = self._pieces.popleft()
+        # The parser copies what it did not need; so it gets little at a time.
+        most = max(size_hint or 0, _LEAST_READ)
+        if len(piece) > most:
+            self._pieces.appendleft(piece[most:])
+        return bytes(piece[:most])
+
+    def take_all(self) -> bytes:
+        behind = self.take_buffered() + b"".join(self._pieces)
+        self._pieces.clear()
+        return behind
+
+
+class _ChunkEnd:
+    """Finds where a chunked body ends; whether it is well-formed is for the parser to say."""
+
+    def __init__(self) -> None:
+        self._to_skip = 0
+        self._line = bytearray()
+        self._in_trailers = False
+        self._found = False
+
+    def feed(self, piece: bytes) -> bool:
+        """Whether the body ended, or cannot be a body."""
+        at = 0
+        while at < len(piece) and not self._found:
+            if self._to_skip:
+                step = min(self._to_skip, len(piece) - at)
+                self._to_skip -= step
+                at += step
+                continue
+            end = piece.find(b"\n", at) + 1
+            self._line += piece[at : end or len(piece)]
+            at = end or len(piece)
+            self._found = len(self._line) > _LONGEST_LINE
+            if end:
+                self._take_line()
+        return self._found
+
+    def _take_line(self) -> None:
+        line = bytes(self._line.strip())
+        self._line.clear()
+        if self._in_trailers:
+            self._found = not line
+            return
+        try:
+            size = int(line.partition(b";")[0], 16)
+        except ValueError:
+            size = -1
+        self._found = size < 0
+        self._in_trailers = size == 0
+        self._to_skip = size + len(b"\r\n") if size > 0 else 0

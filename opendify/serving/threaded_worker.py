@@ -1,0 +1,298 @@
+"""Gunicorn's threaded worker, made so that a thread never waits for a client that is slow to ask."""
+
+import contextlib
+import errno
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import Final
+
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from opendify.serving.base_worker import BaseWorker
+from opendify.serving.client_socket import ClientSocket
+from opendify.serving.receiving import RequestReceiver
+
+_RECEIVE_BYTES: Final = 65_536
+_SWEEP_SECONDS: Final = 0.25
+_LINGER_SECONDS: Final = 2.0
+_YIELD_SECONDS: Final = 0.0005
+_MOST_YIELDS: Final = 8
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# So many of the largest bodies may be on their way to one worker.
+_LARGEST_BODIES: Final = 4
+
+
+class Connection(TConn):
+    """A client's connection and, while the main loop waits for it, until when."""
+
+    sock: ClientSocket
+    parser: RequestReceiver
+
+    def __init__(
+        self, cfg: Config, sock: ClientSocket, client: tuple[str, int], server: tuple[str, int]
+    ) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.initialized = True
+        self.deadline = 0.0
+        self.was_answered = False
+
+
+class ThreadedWorker(BaseWorker, ThreadWorker):
+    """Receives requests in its main loop, and gives each to a thread once all of it is there.
+
+    So clients that say nothing, or say it byte by byte, cost a connection and no
+    thread; each of their waits ends at a deadline, and earlier where connections
+    run short. New clients are left to whichever worker is least busy.
+    """
+
+    def init_process(self) -> None:
+        """As in the base class."""
+        self._most_kept = self.max_keepalived
+        self._busy = 0
+        self._waiting: dict[Connection, None] = {}
+        self._sweep_at = 0.0
+        super().init_process()
+
+    def run(self) -> None:
+        """As in the base class."""
+        self._show_load()
+        super().run()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a client, unless another worker should."""
+        if self._speaks_more_than_http():
+            super().accept(listener)
+            return
+        if self._leaves_it_to_others(listener):
+            return
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            self._forgive(error)
+            return
+        if self.nr_conns >= self.worker_connections - 1:
+            self._drop_oldest()
+        client = ClientSocket.around(sock, write_seconds=self.limits.write_seconds)
+        connection = Connection(self.cfg, client, address, listener.getsockname())
+        connection.parser = RequestReceiver(self.cfg, address, most_body_bytes=self.limits.most_body_bytes)
+        self.nr_conns += 1
+        self._await_request(connection)
+
+    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
+        """A kept connection brings its next request."""
+        if not isinstance(conn, Connection):
+            super().on_client_socket_readable(conn, client)
+            return
+        self.poller.unregister(client)
+        self.keepalived_conns.remove(conn)
+        self._await_request(conn)
+
+    def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
+        """A thread is done with `conn`."""
+        if not isinstance(conn, Connection):
+            super().finish_request(conn, fs)
+            return
+        self._busy -= 1
+        try:
+            if conn.sock.fileno() < 0:
+                # Gunicorn closes it where an answer broke off.
+                self._close(conn)
+                return
+            conn.sock.setblocking(False)
+            if fs.result():
+                conn.was_answered = True
+                conn.parser.begin_next()
+                self._keep(conn)
+            else:
+                self._linger(conn)
+        except Exception:
+            self.log.exception("A connection failed by a fault of ours")
+            self._close(conn)
+
+    def murder_pending(self) -> None:
+        """Let go of every client that took too long; also the place for whatever is due now and then."""
+        super().murder_pending()
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            for connection in [each for each in self._waiting if each.deadline <= now]:
+                self._drop(connection)
+            self._show_load()
+
+    def _speaks_more_than_http(self) -> bool:
+        """Whether there is a handshake before the first head, for which a thread must wait after all."""
+        return bool(self.cfg.is_ssl or self.cfg.proxy_protocol != "off" or "h2" in self.cfg.http_protocols)
+
+    def _leaves_it_to_others(self, listener: socket.socket) -> bool:
+        """Wait a moment for a less busy worker, which the same client woke, to take it."""
+        for _ in range(_MOST_YIELDS):
+            if self.place is None or self.place.is_least_busy:
+                return False
+            time.sleep(_YIELD_SECONDS)
+            if not _is_readable(listener):
+                return True
+        # They may hang; nobody waits for ever.
+        return False
+
+    def _forgive(self, error: OSError) -> None:
+        if error.errno in {errno.EMFILE, errno.ENFILE}:
+            self._drop_oldest()
+        elif error.errno not in {errno.EAGAIN, errno.ECONNABORTED, errno.EINTR}:
+            raise error
+
+    def _await_request(self, connection: Connection) -> None:
+        connection.deadline = time.monotonic() + self.limits.head_seconds
+        self._wait(connection, selectors.EVENT_READ, self._receive)
+
+    def _wait(self, connection: Connection, event: int, callback: Callable[[Connection], None]) -> None:
+        self._waiting[connection] = None
+        self.poller.register(connection.sock, event, partial(self._wake, connection, callback))
+        self._show_load()
+
+    def _wake(self, connection: Connection, callback: Callable[[Connection], None], _: object) -> None:
+        # Another event of the same batch may have ended it.
+        if connection not in self._waiting:
+            return
+        try:
+            callback(connection)
+        except OSError:
+            self._drop(connection)
+        except Exception:
+            self.log.exception("A connection failed by a fault of ours")
+            self._drop(connection)
+
+    def _stop_waiting(self, connection: Connection) -> None:
+        del self._waiting[connection]
+        with contextlib.suppress(KeyError, ValueError):
+            self.poller.unregister(connection.sock)
+
+    def _receive(self, connection: Connection) -> None:
+        try:
+            piece = connection.sock.recv(_RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        if not piece:
+            self._drop(connection)
+            return
+        had_head = connection.parser.has_head
+        connection.parser.feed(piece)
+        if connection.parser.is_ready:
+            self._stop_waiting(connection)
+            self._begin_answer(connection)
+        elif connection.parser.has_head and not had_head:
+            self._await_body(connection)
+        self._bound_memory(connection)
+
+    def _await_body(self, connection: Connection) -> None:
+        connection.deadline = time.monotonic() + self.limits.body_seconds
+        if connection.parser.awaits_consent:
+            connection.sock.send(_CONTINUE)
+            connection.parser.note_consent()
+
+    def _begin_answer(self, connection: Connection) -> None:
+        if connection.was_answered and not _is_writable(connection.sock):
+            # It asks and asks, and reads no answer.
+            connection.deadline = time.monotonic() + self.limits.write_seconds
+            self._wait(connection, selectors.EVENT_WRITE, self._answer)
+        else:
+            self._hand_over(connection)
+
+    def _answer(self, connection: Connection) -> None:
+        self._stop_waiting(connection)
+        self._hand_over(connection)
+
+    def _hand_over(self, connection: Connection) -> None:
+        self._busy += 1
+        self._show_load()
+        # Nothing of it is missing, or it will be refused: nobody is to be told to send a body any more.
+        connection.parser.note_consent()
+        self.enqueue_req(connection)
+
+    def _keep(self, connection: Connection) -> None:
+        if connection.parser.received_bytes:
+            # It did not wait for the answer before it asked again.
+            if connection.parser.is_ready:
+                self._begin_answer(connection)
+            else:
+                self._await_request(connection)
+            return
+        connection.set_timeout()
+        if not self.alive and connection.timeout is not None:
+            connection.timeout = min(connection.timeout, time.monotonic() + _LINGER_SECONDS)
+        self.keepalived_conns.append(connection)
+        readable = partial(self.on_client_socket_readable, connection)
+        self.poller.register(connection.sock, selectors.EVENT_READ, readable)
+        self._show_load()
+
+    def _linger(self, connection: Connection) -> None:
+        """Close so that the client can read its answer even while it still sends (RFC 9112, section 9.6)."""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            # The client closed first.
+            self._close(connection)
+            return
+        connection.deadline = time.monotonic() + _LINGER_SECONDS
+        self._wait(connection, selectors.EVENT_READ, self._discard)
+
+    def _discard(self, connection: Connection) -> None:
+        if not connection.sock.recv(_RECEIVE_BYTES):
+            self._drop(connection)
+
+    def _bound_memory(self, latest: Connection) -> None:
+        """Where the bodies that are on their way are too much together, the oldest large one goes."""
+        share = self.limits.most_body_bytes // self.worker_connections
+        if latest.parser.received_bytes <= share or latest not in self._waiting:
+            return
+        held = sum(each.parser.received_bytes for each in self._waiting)
+        if held > _LARGEST_BODIES * self.limits.most_body_bytes:
+            self._drop(next(each for each in self._waiting if each.parser.received_bytes > share))
+
+    def _drop_oldest(self) -> None:
+        """Make room: who has been waited for longest goes, or who has nothing to ask."""
+        if self._waiting:
+            self._drop(next(iter(self._waiting)))
+        elif self.keepalived_conns:
+            kept = self.keepalived_conns.popleft()
+            self.poller.unregister(kept.sock)
+            self.nr_conns -= 1
+            kept.close()
+
+    def _drop(self, connection: Connection) -> None:
+        self._stop_waiting(connection)
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self.nr_conns -= 1
+        connection.close()
+        self._show_load()
+
+    def _show_load(self) -> None:
+        if self.place is None:
+            return
+        if not self.alive:
+            self.place.hide()
+            return
+        self.place.show(self._busy + len(self._waiting), len(self.keepalived_conns))
+        # Kept connections bring their requests here, however busy it is; so now clients shall come anew.
+        too_many = self.place.requests_above_least > self.cfg.threads // 4
+        self.max_keepalived = 0 if too_many else self._most_kept
+
+
+def _is_readable(sock: socket.socket) -> bool:
+    return _is_ready(sock, selectors.EVENT_READ)
+
+
+def _is_writable(sock: socket.socket) -> bool:
+    return _is_ready(sock, selectors.EVENT_WRITE)
+
+
+def _is_ready(sock: socket.socket, event: int) -> bool:
+    with selectors.PollSelector() as selector:
+        selector.register(sock, event)
+        return bool(selector.select(0))
