@@ -118,12 +118,14 @@ def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
     """Where nothing is preloaded, each worker loads the code as it is now."""
+    leaving.hold_orders()
     if not worker.cfg.preload_app:
         development.load_afresh(worker)
 
 
 def post_worker_init(worker: Worker) -> None:
     """Keep some threads free of chats, and tell the app how long its answers may go on at the end."""
+    leaving.hear_orders()
     if development.shows_fault(worker):
         return
     limit_chats(worker)

@@ -18,6 +18,17 @@ DRAIN = "opendify.drain"
 _LOOSE_ENDS_SECONDS = 2.0
 # The heartbeat file is all that a worker shares with its master, and only its times are in use.
 _LEAVING_MODE = 0o400
+_ORDERS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGINT)
+
+
+def hold_orders() -> None:
+    """A worker that is still being made has Gunicorn's master's ears, which would lose an order to leave."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ORDERS)
+
+
+def hear_orders() -> None:
+    """The worker is made; what came meanwhile comes now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ORDERS)
 
 
 def prepare_to_leave(worker: Worker, drain_seconds: float) -> None:
