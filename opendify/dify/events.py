@@ -174,7 +174,7 @@ class EventStream:
                 self._failure = DifyError("Dify sent an event that cannot be read")
                 self._failure.__cause__ = error
                 return events
-            if isinstance(event, Event) and event.task_id:
+            if self._task_id is None and isinstance(event, Event):
                 self._task_id = event.task_id
             events.append(event)
         return events

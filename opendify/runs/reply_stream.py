@@ -7,7 +7,7 @@ from opendify.errors import GatewayError, InternalError
 from opendify.records import Clock
 from opendify.runs.source import ReplySource
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEnded, ReplyStarted
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta
 from opendify.wire.sse import KEEP_ALIVE
 
 logger = logging.getLogger(__name__)
@@ -64,11 +64,8 @@ class ReplyStream:
         pieces = []
         try:
             for event in self._run.read(self._seconds_to_wait()):
-                match event:
-                    case ReplyStarted():
-                        self.started = event
-                    case ReplyEnded():
-                        self._run.settle(self._writer.text)
+                if type(event) is not TextDelta:
+                    self._note(event)
                 pieces.append(self._writer.feed(event))
         except GatewayError as error:
             raise self._broken_off(pieces, error) from error
@@ -76,6 +73,13 @@ class ReplyStream:
             logger.exception("a stream failed by a fault of ours")
             raise self._broken_off(pieces, InternalError("An internal error ended the answer")) from error
         return b"".join(pieces) or self._sign_of_life()
+
+    def _note(self, event: ReplyEvent) -> None:
+        match event:
+            case ReplyStarted():
+                self.started = event
+            case ReplyEnded():
+                self._run.settle(self._writer.text)
 
     def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
         self.failure = error

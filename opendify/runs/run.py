@@ -105,7 +105,10 @@ class Run:
             self._look_for_client()  # Maybe its leaving ended the wait.
             return
         try:
-            yield from self._translate(events)
+            if self._gave_content and events:
+                yield from self._open.pipeline.feed(events)  # All that follows is only more of it.
+            else:
+                yield from self._translate(events)
         except GatewayError:
             self._failed_at_dify = True
             raise

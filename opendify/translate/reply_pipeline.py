@@ -27,6 +27,8 @@ class ReplyPipeline:
     def __init__(self, reader: ReplyReader, filters: Sequence[ReplyFilter]) -> None:
         self._reader = reader
         self._filters = filters
+        # There is nearly always one.
+        self._lets_pass = filters[0].lets_pass if len(filters) == 1 else self._all_let_pass
         self.ended = False
         """True once `ReplyEnded` was given; nothing follows it."""
 
@@ -41,12 +43,13 @@ class ReplyPipeline:
         Raises:
             GatewayError: The run failed; everything said before it was given first.
         """
+        read_plain_text, lets_pass = self._reader.read_plain_text, self._lets_pass
         for event in events:
-            text = self._reader.read_plain_text(event)
-            if text is not None and self._lets_pass(text):
+            text = read_plain_text(event)
+            if text is not None and lets_pass(text):
                 yield TextDelta(text)
-            else:
-                yield from self._pass(self._reader.feed(event))
+                continue
+            yield from self._pass(self._reader.feed(event))
             if self.ended:
                 return
 
@@ -54,11 +57,8 @@ class ReplyPipeline:
         """What the end of the stream says; raises as `ReplyReader.close` does."""
         yield from self._pass(self._reader.close())
 
-    def _lets_pass(self, text: str) -> bool:
-        for reply_filter in self._filters:  # noqa: SIM110 - There is nearly always one: `all` takes twice as long.
-            if not reply_filter.lets_pass(text):
-                return False
-        return True
+    def _all_let_pass(self, text: str) -> bool:
+        return all(reply_filter.lets_pass(text) for reply_filter in self._filters)
 
     def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
         try:

@@ -1,6 +1,7 @@
 """What the writers of all streams of completion objects share: order, moderation, usage, the end."""
 
 from collections.abc import Mapping
+from io import StringIO
 from typing import Protocol, assert_never
 
 from opendify.errors import GatewayError
@@ -15,7 +16,7 @@ from opendify.translate.turn import (
     TextReplaced,
     ThoughtDelta,
 )
-from opendify.wire.sse import DONE, encode_json, frame
+from opendify.wire.sse import DONE, encode_json, encode_text, frame
 
 Shape = Mapping[str, object]
 
@@ -62,7 +63,8 @@ class ReplyWriter:
         self._include_usage = include_usage
         self._was_opened = False
         self._contradicted = False
-        self._text: list[str] = []
+        self._text = StringIO()
+        self._has_text = False
         self._started = ReplyStarted(task_id=None)
         # A text chunk is always the same but for the text.
         self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).partition(
@@ -72,12 +74,12 @@ class ReplyWriter:
     @property
     def text(self) -> str | None:
         """What the client was given; None where moderation took back what had left already."""
-        return None if self._contradicted else "".join(self._text)
+        return None if self._contradicted else self._text.getvalue()
 
     @property
     def has_text(self) -> bool:
         """Whether any part of the answer was written."""
-        return bool(self._text)
+        return self._has_text
 
     def open(self) -> bytes:
         """The opening, once; `feed` sends it by itself where it has not gone out yet."""
@@ -88,7 +90,7 @@ class ReplyWriter:
 
     def feed(self, event: ReplyEvent) -> bytes:
         """The frames that `event` becomes, maybe none."""
-        if self._was_opened and type(event) is TextDelta:
+        if type(event) is TextDelta and self._has_text:
             return self._more_text(event.text)
         return self.open() + self._write(event)
 
@@ -116,12 +118,13 @@ class ReplyWriter:
     def _more_text(self, text: str) -> bytes:
         if self._contradicted or not text:
             return b""
-        self._text.append(text)
-        return self._before_text + encode_json(text) + self._after_text
+        self._text.write(text)
+        self._has_text = True
+        return b"".join((self._before_text, encode_text(text), self._after_text))
 
     def _replace(self, text: str) -> bytes:
         # A chunk once sent cannot be unsent; what does not contradict it can still be completed.
-        sent = "".join(self._text)
+        sent = self._text.getvalue()
         if text.startswith(sent):
             return self._more_text(text[len(sent) :])
         self._contradicted = True

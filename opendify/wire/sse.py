@@ -92,6 +92,11 @@ def encode_json(shape: object) -> bytes:
     return encoded
 
 
+def encode_text(text: str) -> bytes:
+    """`encode_json` of a text; most are short and ASCII, and nothing in such a one can need care."""
+    return _encode(text) if text.isascii() else encode_json(text)
+
+
 def _escape_line_ends(encoded: bytes) -> bytes:
     text = encoded.decode()
     for character, escape in _UNICODE_LINE_ENDS:

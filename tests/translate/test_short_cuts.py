@@ -60,7 +60,8 @@ class LongWayWriter(ReplyWriter):
     def _more_text(self, text: str) -> bytes:
         if self._contradicted or not text:
             return b""
-        self._text.append(text)
+        self._text.write(text)
+        self._has_text = True
         return self._choice(self._shapes.text(text))
 
 
