@@ -25,8 +25,8 @@ PROBE_SECONDS = 0.5
 
 def assert_fast(probes: Probes) -> None:
     assert probes.failures == []
-    assert probes.percentile(0.95) < PROBE_SECONDS, str(probes)
-    assert probes.percentile(1.0) < 6 * PROBE_SECONDS, str(probes)
+    assert probes.percentile(0.9) < PROBE_SECONDS, str(probes)
+    assert probes.percentile(1.0) < 10 * PROBE_SECONDS, str(probes)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,7 @@ def test_one_worker_answers_as_many_as_it_has_slots_and_refuses_the_others_at_on
             head = client.received.partition(b"\r\n\r\n")[0].lower()
             assert b"\r\nconnection: close" in head
             assert b"\r\nretry-after: " in head
+        assert not wait_until(lambda: patient.going_on != 14, 1.0), "nothing changes but for the probes"
         patient.finish.set()
         assert_all_whole(answered_with(200, clients))
     assert_fast(probes)
@@ -98,6 +99,7 @@ def test_several_workers_answer_or_refuse_every_request_and_nothing_else(patient
             assert counted[200] + counted[429] == 3 * 18, counted
             assert 6 <= counted[200] <= 18
             assert len(patient.dify.runs) == counted[200]
+            assert not wait_until(lambda: patient.going_on != counted[200], 1.0)
             patient.finish.set()
             assert_all_whole(answered_with(200, clients))
         assert_fast(probes)
@@ -145,3 +147,15 @@ def waits_for_a_while(server: RunningServer) -> bool:
 def heard_of(clients: Sequence[BareClient]) -> list[BareClient]:
     """Those that were answered something, or cut off."""
     return [client for client in clients if select.select([client.socket], [], [], 0)[0]]
+
+
+def test_clients_that_are_refused_and_do_not_hang_up_hold_nobody_up(
+    patient: PatientDify, impatient_server: RunningServer
+) -> None:
+    with asking(impatient_server, 14) as clients:
+        assert statuses(clients) == {200: 14}
+        with asking(impatient_server, 20) as refused, probing(impatient_server.port) as probes:
+            for client in refused:
+                assert client.read_until(b"}}").startswith(b"HTTP/1.1 429 ")
+            assert not wait_until(lambda: patient.going_on != 14, 1.0)
+        assert_fast(probes)
