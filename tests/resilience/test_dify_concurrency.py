@@ -86,6 +86,19 @@ def test_whoever_waits_too_long_is_told_so_and_nothing_is_begun(
         assert_all_whole(answered_with(200, clients))
 
 
+def test_a_run_that_was_left_keeps_its_place_until_dify_has_ended_it(
+    patient: PatientDify, hasty_server: RunningServer
+) -> None:
+    with asking(hasty_server, LIMIT) as clients:
+        assert statuses(clients) == {200: LIMIT}
+    with asking(hasty_server, 1) as newcomers:
+        assert statuses(newcomers) == {429: 1}
+
+    assert wait_until(lambda: patient.going_on == 0, 20)
+    assert can_serve(hasty_server, LIMIT)
+    assert patient.most_at_once == LIMIT
+
+
 def test_a_worker_that_is_killed_gives_its_places_back(
     patient: PatientDify, hasty_server: RunningServer
 ) -> None:
