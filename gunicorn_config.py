@@ -39,7 +39,7 @@ if _server.worker_class == "gevent":
 
 from opendify.dify.concurrency import instance_file  # noqa: E402 - As above.
 from opendify.serving import development, leaving  # noqa: E402 - As above.
-from opendify.serving.capacity import limit_chats  # noqa: E402 - As above.
+from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
 from opendify.serving.master import Master  # noqa: E402 - As above.
 from opendify.serving.start import announce_server, prepare_start, remove_drain_file  # noqa: E402 - As above.
 from opendify.serving.workers import WorkerKit, warn_of_plain_workers, worker_class_for  # noqa: E402 - As above.
@@ -129,6 +129,7 @@ def post_worker_init(worker: Worker) -> None:
     if development.shows_fault(worker):
         return
     limit_chats(worker)
+    share_places(worker, instance_file())
     leaving.prepare_to_leave(worker, _server.drain_seconds)
 
 

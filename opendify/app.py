@@ -15,6 +15,7 @@ from opendify.conversation_admin.administration import (
 )
 from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
 from opendify.dify.client import DifyClient, TransportFactory
+from opendify.dify.concurrency import CONCURRENCY, Concurrency
 from opendify.gateway import Gateway
 from opendify.records import Clock
 from opendify.routes.admin import admin_blueprint
@@ -61,8 +62,17 @@ def create_app(
     store = store or open_configured_store(settings)
     answers = open_configured_answers(settings)
     drain = Drain(clock=clock)
+    concurrency = Concurrency(settings, clock=clock)
     gateway = Gateway(
-        settings, client, store, answers=answers, drain=drain, clock=clock, now=now, sleep=sleep
+        settings,
+        client,
+        store,
+        answers=answers,
+        drain=drain,
+        concurrency=concurrency,
+        clock=clock,
+        now=now,
+        sleep=sleep,
     )
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     app = _App("opendify", static_folder=None)
@@ -73,6 +83,7 @@ def create_app(
     register_error_handlers(app)
     app.extensions["opendify"] = gateway
     app.extensions[DRAIN] = drain
+    app.extensions[CONCURRENCY] = concurrency
     # The server limits them, which knows how many requests a process can serve at once.
     app.extensions[SLOTS] = slots
     app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings), slots))

@@ -89,6 +89,7 @@ class Gateway:
         *,
         answers: AnswerStore | None = None,
         drain: Drain | None = None,
+        concurrency: Concurrency | None = None,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -101,7 +102,7 @@ class Gateway:
         self._settings = settings
         self._client = client
         self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
-        self._concurrency = Concurrency(settings, clock=clock)
+        self._concurrency = concurrency or Concurrency(settings, clock=clock)
         self._clock = clock
         self._now = now
         self._sleep = sleep

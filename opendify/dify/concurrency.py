@@ -23,6 +23,9 @@ from opendify.records import Client, Clock
 from opendify.settings import DifyApp, Settings
 from opendify.waiting import WaitingLine
 
+CONCURRENCY: Final = "opendify-concurrency"
+"""Where the app keeps its `Concurrency`, among its extensions."""
+
 _MOST_PLACES: Final = 1 << 16
 
 
@@ -91,9 +94,18 @@ class PlaceFile:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
 
 
-@cache
+_opening = threading.Lock()
+
+
 def instance_file() -> PlaceFile:
     """This server instance's file: opened on the first call, and inherited by all that is forked later."""
+    # Two threads that come first together must not open two.
+    with _opening:
+        return _open_file()
+
+
+@cache
+def _open_file() -> PlaceFile:
     if sys.platform == "linux":
         descriptor = os.memfd_create("opendify-places")  # Needs no folder that can be written.
     else:
@@ -123,7 +135,7 @@ class Concurrency:
         file: Callable[[], PlaceFile] = instance_file,
         clock: Clock = time.monotonic,
     ) -> None:
-        """`file` is opened when the first place is taken."""
+        """`file` is opened when the first place is taken, unless one is shared before."""
         self._settings = settings
         self._file = file
         self._limits = {app.name: self._limits_of(app) for app in settings.models}
@@ -132,6 +144,10 @@ class Concurrency:
             for name, limits in self._limits.items()
             if limits
         }
+
+    def share(self, file: PlaceFile) -> None:
+        """Count places in `file`, which other processes have too."""
+        self._file = lambda: file
 
     def take(self, app: DifyApp, client: Client) -> Place:
         """A place for a run of `app`, to be given back when nothing goes on at Dify any more.

@@ -4,6 +4,7 @@ from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
+from opendify.dify.concurrency import CONCURRENCY, PlaceFile
 from opendify.serving.slots import SLOTS
 
 
@@ -19,3 +20,11 @@ def limit_chats(worker: Worker) -> None:
     capacity = capacity_of(worker)
     if capacity is not None:
         worker.wsgi.extensions[SLOTS].limit(capacity)  # type: ignore[attr-defined]  # A Flask app.
+
+
+def share_places(worker: Worker, file: PlaceFile) -> None:
+    """Have the app of a worker count its runs at Dify where all workers do.
+
+    By itself it would open a file of its own where the code was loaded after the fork.
+    """
+    worker.wsgi.extensions[CONCURRENCY].share(file)  # type: ignore[attr-defined]  # A Flask app.

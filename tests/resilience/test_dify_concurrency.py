@@ -136,6 +136,14 @@ def test_workers_of_before_and_after_a_reload_count_together(
     assert wait_until(lambda: can_serve(hasty_server, LIMIT), 10)
 
 
+def test_workers_that_load_the_code_themselves_count_together_too(patient: PatientDify) -> None:
+    told = {"QUEUE_SECONDS": "0", "GUNICORN_RELOAD": "true"}
+    with limited_server(patient, **told) as server, asking(server, LIMIT) as clients:
+        assert statuses(clients) == {200: LIMIT}
+        # By then all workers have loaded, and those that have nothing to do take who comes.
+        assert not wait_until(lambda: can_serve(server, 1), 3)
+
+
 def pids(server: RunningServer) -> set[int]:
     return {worker.pid for worker in server.program.workers()}
 
