@@ -29,7 +29,7 @@ _REST_SECONDS = 20.0
 _PADDING = "x" * 16_000
 # The load draws how many are at work at once, so that later samples may see a few more.
 _MORE_DESCRIPTORS = 16
-_MORE_THREADS = 16
+_MORE_THREADS = 24
 # Caches and the allocator's arenas grow ever more slowly: 12 MB in each worker's first thousand requests,
 # less than 1 kB a request in the next ten thousand, nothing after thirty thousand.
 _MORE_MEMORY_MB = 12.0
