@@ -79,7 +79,9 @@ class Master(Arbiter):
         for _ in range(self.num_workers - len(serving)):
             self.spawn_worker()
             time.sleep(0.1 * random.random())  # noqa: S311 - As Gunicorn does, so that they do not start at once.
-        for pid in serving[: max(0, len(serving) - self.num_workers)]:
+        dismissed = [pid for pid, worker in by_age if not worker.alive]
+        # Those again, since one that was still being made may not have heard.
+        for pid in [*dismissed, *serving[: max(0, len(serving) - self.num_workers)]]:
             self._dismiss(pid)
 
     def _dismiss(self, pid: int) -> None:
