@@ -63,6 +63,13 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         self._show_load()
         super().run()
 
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        """Once it leaves, close the door: at an open one new clients would wait for nothing."""
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
     def accept(self, listener: socket.socket) -> None:
         """Take a client, unless another worker should."""
         if self._speaks_more_than_http():
