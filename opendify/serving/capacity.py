@@ -5,6 +5,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 from opendify.dify.concurrency import CONCURRENCY, PlaceFile
+from opendify.serving.loaded_app import extensions_of
 from opendify.serving.slots import SLOTS
 
 
@@ -19,7 +20,7 @@ def limit_chats(worker: Worker) -> None:
     """Tell the app of a worker that has loaded it; options of the command line count too."""
     capacity = capacity_of(worker)
     if capacity is not None:
-        worker.wsgi.extensions[SLOTS].limit(capacity)  # type: ignore[attr-defined]  # A Flask app.
+        extensions_of(worker)[SLOTS].limit(capacity)
 
 
 def share_places(worker: Worker, file: PlaceFile) -> None:
@@ -27,4 +28,4 @@ def share_places(worker: Worker, file: PlaceFile) -> None:
 
     By itself it would open a file of its own where the code was loaded after the fork.
     """
-    worker.wsgi.extensions[CONCURRENCY].share(file)  # type: ignore[attr-defined]  # A Flask app.
+    extensions_of(worker)[CONCURRENCY].share(file)

@@ -10,6 +10,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from gunicorn.workers.sync import SyncWorker
 
 from opendify.runs.drain import Drain
+from opendify.serving.loaded_app import extensions_of
 
 DRAIN = "opendify.drain"
 """Where the app keeps its `Drain`, among its extensions."""
@@ -72,9 +73,7 @@ def is_leaving(worker: Worker) -> bool:
 
 
 def _drain_of(worker: Worker) -> Drain | None:
-    # What was loaded, since a worker may have wrapped it to serve it; the stubs do not know the name.
-    app = getattr(worker.app, "callable", None)
-    drain: Drain | None = getattr(app, "extensions", {}).get(DRAIN)
+    drain: Drain | None = extensions_of(worker).get(DRAIN)
     return drain
 
 

@@ -32,7 +32,8 @@ def test_the_capacity_is_that_of_the_worker_s_class(kind: type[Worker], capacity
 def test_the_app_s_slots_are_limited_by_it(kind: type[Worker], chats: int) -> None:
     slots = Slots(queue_length=16, queue_seconds=20)
     worker = worker_of(kind)
-    worker.wsgi = SimpleNamespace(extensions={SLOTS: slots})  # type: ignore[assignment] # Enough of Flask.
+    app = SimpleNamespace(extensions={SLOTS: slots})  # Enough of Flask.
+    worker.app = SimpleNamespace(callable=app)  # type: ignore[assignment] # Enough of Gunicorn's wiring.
 
     limit_chats(worker)
 
