@@ -1,9 +1,12 @@
 """Keeps claims alive while their turns go on, whatever the threads that serve them wait for."""
 
+import logging
 import threading
 from typing import Protocol
 
 _INTERVAL_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 class Keeps(Protocol):
@@ -18,7 +21,7 @@ class ClaimRenewal:
     """One thread a process, and only while there is anything to renew.
 
     A turn may wait for an upload, for a client that does not read, or for Dify to
-    stop; its claim must not end meanwhile.
+    stop; its claim must not end meanwhile. One that cannot be kept harms no other.
     """
 
     def __init__(self, *, interval_seconds: float = _INTERVAL_SECONDS) -> None:
@@ -51,4 +54,11 @@ class ClaimRenewal:
             if not held:
                 return
             for each in held:
-                each.keep()
+                _keep(each)
+
+
+def _keep(held: Keeps) -> None:
+    try:
+        held.keep()
+    except Exception:
+        logger.exception("a claim could not be renewed")
