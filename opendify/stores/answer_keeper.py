@@ -175,19 +175,19 @@ class _Sweep:
         self._most_bytes = most_bytes
         self._interval_seconds = interval_seconds
         self._lock = threading.Lock()
-        self._is_running = False
         self._is_due = False
-        self._is_over = threading.Event()
+        # Each thread has its own, so that one which is slow to end is never taken for the next.
+        self._end: threading.Event | None = None
 
     def come_by(self) -> None:
         """There is something that will expire."""
         with self._lock:
             self._is_due = True
-            if self._is_running:
+            if self._end:
                 return
-            self._is_running = True
-            self._is_over.clear()
-        threading.Thread(target=self._run, name="answer-sweep", daemon=True).start()
+            end = threading.Event()
+            threading.Thread(target=self._run, args=[end], name="answer-sweep", daemon=True).start()
+            self._end = end
 
     def clean_up(self) -> int:
         """At once; how many are left."""
@@ -195,15 +195,23 @@ class _Sweep:
 
     def end(self) -> None:
         """Until somebody calls `come_by` again."""
-        self._is_over.set()
-
-    def _run(self) -> None:
-        while not self._is_over.wait(self._interval_seconds):
-            self._is_due = False
-            left = self.clean_up()
-            with self._lock:
-                if not (left or self._is_due):
-                    self._is_running = False
-                    return
         with self._lock:
-            self._is_running = False
+            if self._end:
+                self._end.set()
+            self._end = None
+
+    def _run(self, end: threading.Event) -> None:
+        while not end.wait(self._interval_seconds):
+            self._is_due = False
+            is_more_to_come = self._is_anything_left()
+            with self._lock:
+                if not (is_more_to_come or self._is_due or end.is_set()):
+                    self._end = None
+                    return
+
+    def _is_anything_left(self) -> bool:
+        try:
+            return self.clean_up() > 0
+        except Exception:
+            logger.exception("what expired could not be deleted")
+            return True

@@ -1,7 +1,10 @@
 """What one process does around the store of answers: hold, forgive, clean up."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from opendify.stores.answer_keeper import CLAIM_SECONDS, AnswerKeeper, NewRequest, Note
 from opendify.stores.answers import NOT_KEPT, StoredAnswer
@@ -68,6 +71,48 @@ def test_what_expired_is_deleted_without_any_further_request() -> None:
         begin(keeper, "c").finish(b"{}", keep_seconds=60)
         clock.advance(60)
         assert wait_until(lambda: not store.rows)
+
+
+def test_a_failed_cleaning_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(MemoryAnswers):
+        failures_left = 3
+
+        def clean_up(self, *, now: float, most_bytes: int) -> int:
+            if self.failures_left:
+                self.failures_left -= 1
+                raise ValueError
+            return super().clean_up(now=now, most_bytes=most_bytes)
+
+    store, clock = Failing(), FakeClock(NOW)
+    with keeping(store, clock, sweep_seconds=0.01) as keeper:
+        begin(keeper).finish(b"{}", keep_seconds=60)
+        clock.advance(60)
+
+        assert wait_until(lambda: not store.rows, 10)
+        assert "ValueError" in caplog.text
+
+
+def test_what_is_noted_after_the_end_is_cleaned_up_although_the_last_cleaning_is_not_over() -> None:
+    class Slow(MemoryAnswers):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_cleaning, self.may_go_on = threading.Event(), threading.Event()
+
+        def clean_up(self, *, now: float, most_bytes: int) -> int:
+            self.is_cleaning.set()
+            self.may_go_on.wait(10)
+            return super().clean_up(now=now, most_bytes=most_bytes)
+
+    store, clock = Slow(), FakeClock(NOW)
+    with keeping(store, clock, sweep_seconds=0.01) as keeper:
+        begin(keeper, "a").finish(b"{}", keep_seconds=60)
+        assert store.is_cleaning.wait(10)
+        keeper.close()
+        begin(keeper, "b").finish(b"{}", keep_seconds=60)
+        store.may_go_on.set()
+        clock.advance(60)
+
+        assert wait_until(lambda: not store.rows, 10)
 
 
 def test_what_a_process_before_left_is_deleted_as_well() -> None:
