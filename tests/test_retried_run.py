@@ -3,7 +3,7 @@
 import pytest
 
 from opendify.dify.retries import Retries, RetryBudget
-from opendify.errors import ClientLeft, DifyCircuitOpen, DifyError, DifyUnreachable, GatewayError
+from opendify.errors import ClientLeft, DifyCircuitOpen, DifyError, DifyTimeout, DifyUnreachable, GatewayError
 from opendify.records import Client
 from opendify.runs.retried_run import RetriedRun
 from opendify.translate.turn import collect_reply
@@ -121,6 +121,15 @@ def test_what_cannot_even_begin_is_raised_and_gives_its_part_of_the_budget_back(
         collect_reply(stand.run().replies())
 
     assert stand.retries_are_free
+
+
+def test_what_cannot_begin_when_it_is_tried_again_has_not_begun() -> None:
+    stand = Stand(unreachable(), DifyTimeout("no answer to an upload"))
+
+    with pytest.raises(DifyTimeout) as caught:
+        collect_reply(stand.run().replies())
+
+    assert not caught.value.may_have_begun
 
 
 def test_settling_and_closing_reach_the_run() -> None:

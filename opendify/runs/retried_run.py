@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from opendify.dify.retries import Retries
-from opendify.errors import ClientLeftEarly, DifyUnreachable
+from opendify.errors import ClientLeftEarly, DifyUnreachable, GatewayError
 from opendify.records import NOBODY, Client, Clock
 from opendify.runs.source import ReplySource
 from opendify.translate.turn import ReplyEvent
@@ -77,8 +77,10 @@ class RetriedRun:
     def _begun(self) -> ReplySource:
         try:
             return self._begin()
-        except BaseException:
+        except BaseException as error:
             self._retries.close()
+            if isinstance(error, GatewayError):
+                error.may_have_begun = False  # Whatever it is, it came before the run.
             raise
 
     def _first_words(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
