@@ -277,9 +277,9 @@ class Gateway:
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
         held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
 
-        def open_run() -> OpenRun:
+        def open_run(handed_over: Place | None) -> OpenRun:
             self._check_conversation(app, profile, held)
-            place = self._concurrency.take(app, person.client)
+            place = handed_over or self._concurrency.take(app, person.client)
             try:
                 return open_in(place)
             except BaseException:

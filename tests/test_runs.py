@@ -1,12 +1,14 @@
 """One streamed answer, in a fake clock's time: its status, its signs of life, how it breaks."""
 
 import math
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
 
 import pytest
 
+from opendify.dify.concurrency import Place
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.exchange import Head
 from opendify.errors import (
@@ -15,6 +17,7 @@ from opendify.errors import (
     DifyError,
     DifyRunFailed,
     DifyTimeout,
+    DifyUnreachable,
     GatewayError,
     InternalError,
 )
@@ -52,6 +55,23 @@ class Explodes:
         return False
 
 
+class PatientExchange(ScheduledExchange):
+    """Everything after the first read comes only when it may end."""
+
+    def __init__(
+        self, clock: FakeClock, arrivals: Sequence[tuple[float, Arrival]], may_end: threading.Event
+    ) -> None:
+        super().__init__(clock, arrivals)
+        self._reads = 0
+        self._may_end = may_end
+
+    def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
+        self._reads += 1
+        if self._reads > 1:
+            self._may_end.wait(10)
+        return super().take(timeout_seconds)
+
+
 class Stand:
     def __init__(
         self,
@@ -72,7 +92,7 @@ class Stand:
         self.held = held or FakeHeldTurn()
         pipeline = ReplyPipeline(reply_reader("chat", None), filters)
         self.run = Run(
-            lambda: OpenRun(events, pipeline),
+            lambda _: OpenRun(events, pipeline),
             self.held,
             client=Client(lambda: self.clock() >= client_leaves_at),
             clock=self.clock,
@@ -445,3 +465,58 @@ def test_a_run_in_the_wrong_conversation_that_cannot_begin_anew_is_stopped_once(
 
     assert wait_until(lambda: not new_run_threads())
     assert stand.stopped == ["task-1"], "two readers of one stream would stop it twice"
+
+
+@pytest.mark.parametrize("first_over", ["old", "new"])
+def test_a_run_that_is_begun_anew_keeps_its_place_until_both_are_over(
+    first_over: str, new_run_threads: NewThreads
+) -> None:
+    given_back: list[bool] = []
+    places: list[Place | None] = []
+    may_end = threading.Event()
+    clock = FakeClock(now=0.0)
+    old = PatientExchange(clock, [(0, STREAM_HEAD), (0, message("la")), (1, None)], may_end)
+    new = ScheduledExchange(clock, [(0, STREAM_HEAD), (0, WHOLE), (0, None)])
+    exchanges = [old, new]
+
+    def open_run(place: Place | None) -> OpenRun:
+        places.append(place)
+        events = EventStream(exchanges.pop(0), LIMITS, clock, lambda _: None)
+        pipeline = ReplyPipeline(reply_reader("chat", None), [])
+        return OpenRun(events, pipeline, place or Place(lambda: given_back.append(True)))
+
+    run = Run(open_run, FakeHeldTurn(accepts=False), clock=clock)
+    assert list(run.read(1)) == []
+    assert collect_reply(run.replies()).text == "Hello"
+    if first_over == "old":
+        may_end.set()
+        assert wait_until(lambda: not new_run_threads(), 10)
+        assert not given_back
+        run.close()
+    else:
+        run.close()
+        assert not given_back
+        may_end.set()
+
+    assert wait_until(lambda: given_back, 10)
+    assert places[0] is None
+    assert places[1] is not None
+
+
+def test_a_run_that_cannot_be_begun_anew_gives_its_place_back(new_run_threads: NewThreads) -> None:
+    given_back: list[bool] = []
+    clock = FakeClock(now=0.0)
+    exchange = ScheduledExchange(clock, [(0, STREAM_HEAD), (0, message("la")), (1, None)])
+    events = EventStream(exchange, LIMITS, clock, lambda _: None)
+
+    def open_run(place: Place | None) -> OpenRun:
+        if place:
+            raise DifyUnreachable("away")
+        pipeline = ReplyPipeline(reply_reader("chat", None), [])
+        return OpenRun(events, pipeline, Place(lambda: given_back.append(True)))
+
+    run = Run(open_run, FakeHeldTurn(accepts=False), clock=clock)
+    with pytest.raises(DifyUnreachable), closing(run):
+        collect_reply(run.replies())
+
+    assert wait_until(lambda: given_back, 10)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from opendify.dify.concurrency import UNLIMITED, Place
 from opendify.dify.events import EventStream
@@ -43,7 +43,7 @@ class Run:
 
     def __init__(
         self,
-        open_run: Callable[[], OpenRun],
+        open_run: Callable[[Place | None], OpenRun],
         held: HeldTurn,
         *,
         client: Client = NOBODY,
@@ -51,7 +51,8 @@ class Run:
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
     ) -> None:
-        """`open_run` starts the run as `held` tells, at once and again where its conversation is gone.
+        """`open_run` starts the run as `held` tells, at once and again where its conversation is gone:
+        then in the place at Dify that the run before hands over.
 
         `on_app_error` learns that the app is not what it was taken for.
         """
@@ -68,7 +69,7 @@ class Run:
         self._gave_content = False
         self._began: ReplyStarted | None = None
         try:
-            self._open = open_run()
+            self._open = open_run(None)
         except BaseException:
             held.abandon(may_have_begun=False)
             raise
@@ -176,21 +177,23 @@ class Run:
         Raises:
             ConversationNotFound: The client named that very conversation, or a new one is gone too.
         """
-        self._open.close(whole=False)
+        old_place, new_place = _shared_by_two(self._open.place)
+        replace(self._open, place=old_place).close(whole=False)
         try:
-            self._open = self._open_anew()
+            self._open = self._open_anew(new_place)
         except BaseException:
+            new_place.give_back()
             # The old run is closed, so `close` will hear of no end any more.
             self._was_settled = True
             self._held.abandon(may_have_begun=False)
             self._drain.leave(self)
             raise
 
-    def _open_anew(self) -> OpenRun:
+    def _open_anew(self, place: Place) -> OpenRun:
         if self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
         self._was_begun_anew, self._began = True, None
-        return self._open_run()
+        return self._open_run(place)
 
     def _look_for_client(self, *, now_and_then: bool = False) -> None:
         now = self._clock()
@@ -200,3 +203,18 @@ class Run:
         if self._client.is_gone():
             raise ClientLeft("The client closed the connection before the answer was whole")
         self._drain.cut_short()
+
+
+def _shared_by_two(place: Place) -> tuple[Place, Place]:
+    """`place` for a run and the one that follows it: given back when both were."""
+    holders = {1, 2}
+
+    def share(holder: int) -> Place:
+        def give_back() -> None:
+            holders.discard(holder)
+            if not holders:
+                place.give_back()
+
+        return Place(give_back)
+
+    return share(1), share(2)

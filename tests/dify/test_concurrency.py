@@ -1,5 +1,6 @@
 """Places at Dify: counted over all workers of an instance, given back however a worker ends."""
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from opendify.errors import ClientLeft, RateLimited
 from opendify.records import NOBODY, Client
 from opendify.settings import DifyApp, Settings
 from tests.conftest import Serve
-from tests.fakes.frames import END, message
+from tests.fakes.frames import END, WHOLE, event, message
 from tests.fakes.mock_dify import MockDify, refusal, stream
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.programs import PROJECT
@@ -283,3 +284,27 @@ def test_a_stream_that_is_left_gives_its_place_back_when_dify_has_stopped(
     left.close()
 
     assert wait_until(lambda: ask(client) == 200, 5)
+
+
+def test_a_run_that_is_begun_anew_needs_no_second_place(dify: MockDify, client: FlaskClient) -> None:
+    old_may_end = threading.Event()
+
+    def old_run() -> Iterator[bytes]:
+        yield event("message", answer="no", conversation_id="another")
+        old_may_end.wait(20)
+        yield END
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        goes_on = json.loads(request.content).get("conversation_id")
+        return stream(old_run() if goes_on else WHOLE)
+
+    dify.answers["run"] = answer
+    first = client.post(CHAT_PATH, json=chat_shape(streams=False)).get_json()
+    said = first["choices"][0]["message"]
+    messages = [{"role": "user", "content": "Hi"}, said, {"role": "user", "content": "More"}]
+
+    answered = client.post(CHAT_PATH, json={"model": "bot", "messages": messages})
+
+    assert (answered.status_code, len(dify.asked("run"))) == (200, 3)
+    old_may_end.set()
+    assert wait_until(lambda: ask(client) == 200, 10)

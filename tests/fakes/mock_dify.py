@@ -1,7 +1,7 @@
 """A Dify at the transport seam: no socket, one function a path."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -12,7 +12,7 @@ from tests.fakes.frames import WHOLE, Shape
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def stream(body: bytes = WHOLE) -> httpx.Response:
+def stream(body: bytes | Iterator[bytes] = WHOLE) -> httpx.Response:
     """A run's answer."""
     return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=body)
 
