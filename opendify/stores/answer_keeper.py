@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -56,7 +56,7 @@ class AnswerKeeper:
         self._crash_seconds = crash_seconds
         self._now = now
         self._answers = _ForgivingAnswers(store, now)
-        self._renewal = ClaimRenewal(interval_seconds=renewal_seconds)
+        self._held = _HeldRequests(self._answers, crash_seconds, renewal_seconds)
         self._sweep = _Sweep(self._answers, most_bytes, sweep_seconds)
 
     @property
@@ -77,7 +77,7 @@ class AnswerKeeper:
             expires_at=now + CLAIM_SECONDS + self._crash_seconds,
         )
         known = self._answers.begin(answer, anew=request.anew)
-        return known or Note(request.id, self._answers, self._renewal, self._sweep, self._crash_seconds)
+        return known or Note(request.id, self._answers, self._held, self._sweep)
 
     def look_again(self, known: StoredAnswer) -> StoredAnswer | None:
         """What became of `known`, itself where the store is down; None where it was forgotten."""
@@ -96,35 +96,23 @@ class AnswerKeeper:
 class Note:
     """A request that goes on: its holder ends it, with `finish` or `forget`."""
 
-    def __init__(
-        self,
-        id: str,
-        answers: "_ForgivingAnswers",
-        renewal: ClaimRenewal,
-        sweep: "_Sweep",
-        crash_seconds: float,
-    ) -> None:
+    def __init__(self, id: str, answers: "_ForgivingAnswers", held: "_HeldRequests", sweep: "_Sweep") -> None:
         self._id = id
         self._answers = answers
-        self._renewal = renewal
+        self._held = held
         self._sweep = sweep
-        self._crash_seconds = crash_seconds
-        renewal.add(self)
-
-    def keep(self) -> None:
-        """It still goes on."""
-        self._answers.renew(self._id, self._crash_seconds)
+        held.add(id)
 
     def finish(self, outcome: bytes, *, keep_seconds: float) -> None:
         """It ended so; of what is too large it is only known that it ended."""
-        self._renewal.remove(self)
+        self._held.remove(self._id)
         kept = outcome if len(outcome) <= _MOST_BYTES_OF_ONE else NOT_KEPT
         self._answers.finish(self._id, kept, keep_seconds)
         self._sweep.come_by()
 
     def forget(self) -> None:
         """It never began."""
-        self._renewal.remove(self)
+        self._held.remove(self._id)
         self._answers.forget(self._id)
 
 
@@ -142,11 +130,11 @@ class _ForgivingAnswers:
     def find(self, known: StoredAnswer) -> StoredAnswer | None:
         return self._ask(lambda: self._store.find(known.id, now=self._now()), known)
 
-    def renew(self, id: str, crash_seconds: float) -> None:
+    def renew(self, ids: Sequence[str], crash_seconds: float) -> None:
         now = self._now()
         until = now + CLAIM_SECONDS
         times = {"now": now, "claimed_until": until, "expires_at": until + crash_seconds}
-        self._ask(lambda: self._store.renew(id, **times), None)
+        self._ask(lambda: self._store.renew(ids, **times), None)
 
     def finish(self, id: str, outcome: bytes, keep_seconds: float) -> None:
         now = self._now()
@@ -165,6 +153,34 @@ class _ForgivingAnswers:
             self.failures += 1
             logger.warning("the store of answers did not answer", exc_info=True)
             return otherwise
+
+
+class _HeldRequests:
+    """Those of this process that go on: renewed in one call, so that many and a slow store let none lapse."""
+
+    def __init__(self, answers: _ForgivingAnswers, crash_seconds: float, interval_seconds: float) -> None:
+        self._answers = answers
+        self._crash_seconds = crash_seconds
+        self._renewal = ClaimRenewal(interval_seconds=interval_seconds)
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+
+    def add(self, id: str) -> None:
+        with self._lock:
+            self._ids.add(id)
+            self._renewal.add(self)
+
+    def remove(self, id: str) -> None:
+        with self._lock:
+            self._ids.discard(id)
+            if not self._ids:
+                self._renewal.remove(self)
+
+    def keep(self) -> None:
+        with self._lock:
+            ids = sorted(self._ids)
+        if ids:
+            self._answers.renew(ids, self._crash_seconds)
 
 
 class _Sweep:

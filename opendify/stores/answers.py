@@ -1,5 +1,6 @@
 """What is kept of requests that a client may repeat: that they began, and for a while how they ended."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -48,8 +49,8 @@ class AnswerStore(Protocol):
         """One request."""
         ...
 
-    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
-        """The request still goes on; nothing happens to one that ended."""
+    def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
+        """These requests still go on; nothing happens to one that ended."""
         ...
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:

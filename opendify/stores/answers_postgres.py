@@ -48,7 +48,7 @@ _FIND: Final[LiteralString] = (
 )
 _RENEW: Final[LiteralString] = """
     UPDATE opendify.answers SET claimed_until = %(claimed_until)s, expires_at = %(expires_at)s
-    WHERE id = %(id)s AND outcome IS NULL AND expires_at > %(now)s
+    WHERE id = ANY(%(ids)s) AND outcome IS NULL AND expires_at > %(now)s
 """
 _FINISH: Final[LiteralString] = """
     UPDATE opendify.answers SET outcome = %(outcome)s, expires_at = %(expires_at)s
@@ -91,9 +91,9 @@ class PostgresAnswers:
         with self._pool.connection() as connection:
             return _first(connection.execute(_FIND, {"id": id, "now": now}).fetchall())
 
-    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
+    def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
         until = {"claimed_until": claimed_until, "expires_at": expires_at}
-        self._write(_RENEW, {"id": id, "now": now, **until})
+        self._write(_RENEW, {"ids": list(ids), "now": now, **until})
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
         self._write(_FINISH, {"id": id, "outcome": outcome, "now": now, "expires_at": expires_at})

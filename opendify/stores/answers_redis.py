@@ -5,6 +5,7 @@ kinds of sorted sets by `begun_at` name it: those of a key, those of a user, and
 meets an id without a hash takes it out.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -82,11 +83,14 @@ _FIND: Final = Script(_COMMON + "return is_known(ARGV[1], ARGV[2]) and read(ARGV
 _RENEW: Final = Script(
     _COMMON
     + """
-local id, now, claimed_until, expires_at, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if not is_known(id, now) or has_ended(id) then return 0 end
-redis.call('HSET', ANSWER .. id, 'claimed_until', claimed_until, 'expires_at', expires_at)
-live(id, milliseconds)
-return 1
+local now, claimed_until, expires_at, milliseconds = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+for n = 5, #ARGV do
+  local id = ARGV[n]
+  if is_known(id, now) and not has_ended(id) then
+    redis.call('HSET', ANSWER .. id, 'claimed_until', claimed_until, 'expires_at', expires_at)
+    live(id, milliseconds)
+  end
+end
 """
 )
 
@@ -163,9 +167,9 @@ class RedisAnswers:
     def find(self, id: str, *, now: float) -> StoredAnswer | None:
         return _read(self._scripts.run(_FIND, _ALL, id, now))
 
-    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
+    def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
         milliseconds = _milliseconds(expires_at - now)
-        self._scripts.run(_RENEW, _ALL, id, now, claimed_until, expires_at, milliseconds)
+        self._scripts.run(_RENEW, _ALL, now, claimed_until, expires_at, milliseconds, *ids)
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
         self._scripts.run(_FINISH, _ALL, id, now, outcome, expires_at, _milliseconds(expires_at - now))

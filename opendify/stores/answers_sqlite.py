@@ -3,7 +3,7 @@
 # ruff: noqa: S608 - statements are put together of constants only.
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -85,9 +85,10 @@ class SQLiteAnswers:
             found = connection.execute(_FIND, {"id": id, "now": now}).fetchone()
         return found and _read(found)
 
-    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
-        until = {"claimed_until": claimed_until, "expires_at": expires_at}
-        self._write(_RENEW, {"id": id, "now": now, **until})
+    def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
+        times = {"now": now, "claimed_until": claimed_until, "expires_at": expires_at}
+        with self._file.writing() as connection:
+            connection.executemany(_RENEW, [{"id": each, **times} for each in ids])
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
         self._write(_FINISH, {"id": id, "outcome": outcome, "now": now, "expires_at": expires_at})

@@ -2,6 +2,7 @@
 
 # ruff: noqa: A002 - the arguments are named by the Protocol.
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
@@ -30,8 +31,9 @@ class MemoryAnswers:
         with self._lock:
             return next((row for row in self._live(now) if row.id == id), None)
 
-    def renew(self, id: str, *, now: float, claimed_until: float, expires_at: float) -> None:
-        self._change(id, now, claimed_until=claimed_until, expires_at=expires_at)
+    def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
+        for each in ids:
+            self._change(each, now, claimed_until=claimed_until, expires_at=expires_at)
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
         self._change(id, now, outcome=outcome, expires_at=expires_at)

@@ -355,7 +355,7 @@ class TestStillRunning:
     def test_nobody_waits_longer_than_a_run_may_take(self, stand: Stand) -> None:
         answer = stand.ask(FIRST)
         stand.while_waiting = lambda: stand.answers.renew(
-            answer.id, now=stand.clock(), claimed_until=stand.clock() + 20, expires_at=stand.clock() + 80
+            [answer.id], now=stand.clock(), claimed_until=stand.clock() + 20, expires_at=stand.clock() + 80
         )
         waiting = stand.ask(RETRY)
         began_at = stand.clock()

@@ -150,7 +150,7 @@ class TestOutcomes:
         store.begin(answer(), now=NOW, anew=False)
         store.finish("id", b"1", now=NOW, expires_at=NOW + 60)
         store.finish("id", b"2", now=NOW, expires_at=NOW + 600)
-        store.renew("id", now=NOW, claimed_until=NOW + 500, expires_at=NOW + 560)
+        store.renew(["id"], now=NOW, claimed_until=NOW + 500, expires_at=NOW + 560)
 
         assert store.find("id", now=NOW) == answer(outcome=b"1", expires_at=NOW + 60)
 
@@ -166,23 +166,28 @@ class TestOutcomes:
 
     def test_what_is_not_there_has_no_outcome(self, store: AnswerStore) -> None:
         store.finish("nobody", b"1", now=NOW, expires_at=NOW + 60)
-        store.renew("nobody", now=NOW, claimed_until=NOW + 60, expires_at=NOW + 60)
+        store.renew(["nobody"], now=NOW, claimed_until=NOW + 60, expires_at=NOW + 60)
         store.forget("nobody")
 
         assert store.find("nobody", now=NOW) is None
 
     def test_what_has_expired_is_not_brought_back(self, store: AnswerStore) -> None:
         store.begin(answer(), now=NOW, anew=False)
-        store.renew("id", now=NOW + 80, claimed_until=NOW + 100, expires_at=NOW + 160)
+        store.renew(["id"], now=NOW + 80, claimed_until=NOW + 100, expires_at=NOW + 160)
         store.finish("id", b"1", now=NOW + 80, expires_at=NOW + 160)
 
         assert store.find("id", now=NOW + 80) is None
 
-    def test_a_request_that_goes_on_is_held_longer(self, store: AnswerStore) -> None:
-        store.begin(answer(), now=NOW, anew=False)
-        store.renew("id", now=NOW + 10, claimed_until=NOW + 30, expires_at=NOW + 90)
+    def test_requests_that_go_on_are_held_longer_and_no_others(self, store: AnswerStore) -> None:
+        for name in ("a", "b", "c"):
+            store.begin(answer(name, key=name), now=NOW, anew=False)
+        store.finish("b", b"1", now=NOW, expires_at=NOW + 86)
+        store.renew(["a", "b", "nobody"], now=NOW + 10, claimed_until=NOW + 30, expires_at=NOW + 90)
 
-        assert store.find("id", now=NOW + 85) == answer(claimed_until=NOW + 30, expires_at=NOW + 90)
+        held = answer("a", key="a", claimed_until=NOW + 30, expires_at=NOW + 90)
+        assert store.find("a", now=NOW + 85) == held
+        assert store.find("b", now=NOW + 85) == answer("b", key="b", outcome=b"1", expires_at=NOW + 86)
+        assert store.find("c", now=NOW) == answer("c", key="c")
 
 
 class TestForgetting:
@@ -262,7 +267,7 @@ CALLS: dict[str, Callable[[AnswerStore], object]] = {
     "begin": lambda store: store.begin(answer(), now=NOW, anew=False),
     "begin anew": lambda store: store.begin(answer(), now=NOW, anew=True),
     "find": lambda store: store.find("id", now=NOW),
-    "renew": lambda store: store.renew("id", now=NOW, claimed_until=NOW, expires_at=NOW),
+    "renew": lambda store: store.renew(["id"], now=NOW, claimed_until=NOW, expires_at=NOW),
     "finish": lambda store: store.finish("id", b"1", now=NOW, expires_at=NOW),
     "forget": lambda store: store.forget("id"),
     "delete_of_user": lambda store: store.delete_of_user("user"),
