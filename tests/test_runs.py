@@ -520,3 +520,15 @@ def test_a_run_that_cannot_be_begun_anew_gives_its_place_back(new_run_threads: N
         collect_reply(run.replies())
 
     assert wait_until(lambda: given_back, 10)
+
+
+@pytest.mark.parametrize("reads", [1, 3])
+def test_ids_that_come_after_the_first_text_are_noted_however_they_arrive(reads: int) -> None:
+    nameless = event("message", answer="Hel", task_id=None, message_id=None, conversation_id=None)
+    spoken = [nameless, nameless, message("lo")]
+    pieces = [b"".join(spoken)] if reads == 1 else spoken
+    arrivals = [(float(at), piece) for at, piece in enumerate(pieces, 1)]
+    stand = Stand((0, STREAM_HEAD), *arrivals, (5, END), (5, None))
+
+    assert text_of(read_frames(stand.frames)) == "HelHello"
+    assert stand.held.story == ["started", "finished: HelHello"]

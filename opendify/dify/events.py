@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opendify.dify.exchange import Arrival, Exchange, Head
-from opendify.errors import DifyError, DifyTimeout, GatewayError, RateLimited
+from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, RateLimited
 from opendify.records import Clock
 from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
@@ -108,15 +108,37 @@ class EventStream:
         if whole:
             # By now the end has usually come too, and the connection is free for the next run.
             self._receive(0)
-        if whole or self._at_end or self._connection_broke:
             on_over()
-        if not (self._at_end or self._connection_broke):
-            threading.Thread(
-                target=self._wind_down,
-                args=(whole, (lambda: None) if whole else on_over),
-                name="dify-wind-down",
-                daemon=True,
-            ).start()
+            self._go_on_in_background(self._hear_end, lambda: None)
+        elif self._exchange.was_sent and (self._head is None or self._is_stream()):
+            self._go_on_in_background(self._stop_and_hear_out, on_over)
+        else:
+            if not self._exchange.was_sent:
+                self._failure = DifyUnreachable("The request was given up before it was sent")
+            self._exchange.abort()
+            on_over()
+
+    def _go_on_in_background(self, work: Callable[[], None], on_over: Callable[[], None]) -> None:
+        def wind_down() -> None:
+            try:
+                work()
+            finally:
+                if not self._at_end:
+                    self._exchange.abort()
+                on_over()
+
+        if self._is_over:
+            on_over()
+            return
+        try:
+            threading.Thread(target=wind_down, name="dify-wind-down", daemon=True).start()
+        except RuntimeError:  # The system allows no more threads.
+            self._exchange.abort()
+            on_over()
+
+    @property
+    def _is_over(self) -> bool:
+        return self._at_end or self._connection_broke
 
     def _receive(self, timeout_seconds: float) -> list[StreamEvent]:
         try:
@@ -174,7 +196,7 @@ class EventStream:
                 self._failure = DifyError("Dify sent an event that cannot be read")
                 self._failure.__cause__ = error
                 return events
-            if self._task_id is None and isinstance(event, Event):
+            if not self._task_id and isinstance(event, Event):
                 self._task_id = event.task_id
             events.append(event)
         return events
@@ -212,25 +234,28 @@ class EventStream:
             return DifyTimeout(f"Dify fell silent for {limits.idle_seconds:g} seconds")
         return None
 
-    def _wind_down(self, whole: bool, on_over: Callable[[], None]) -> None:
-        try:
-            self._hear_out(whole)
-        finally:
-            if not self._at_end:
-                self._exchange.abort()
-            on_over()
+    def _hear_end(self) -> None:
+        """Let Dify finish speaking for a moment, after all that matters was said."""
+        self._failure = None
+        until = self._clock() + _DRAIN_SECONDS
+        while not self._is_over and self._clock() < until:
+            self._receive(_WIND_DOWN_TICK_SECONDS)
 
-    def _hear_out(self, whole: bool) -> None:
-        """Let Dify finish speaking for a moment; a run that goes on is stopped once its task is known."""
-        is_over, self._failure = whole, None
-        first_event_at = self._began_at + self._limits.first_event_seconds
-        until = self._clock() + _DRAIN_SECONDS if whole else first_event_at
-        while not (self._at_end or self._connection_broke):
-            if self._task_id and not is_over:
-                is_over, until = True, self._clock() + _DRAIN_SECONDS
-                self._stop(self._task_id)
-            if self._clock() >= until:
-                return
+    def _stop_and_hear_out(self) -> None:
+        """Stop the run once its task is known, unless it ends by itself; what it says meanwhile is read."""
+        self._failure = None
+        ends_by_itself = self._hear_of_task()
+        if self._is_over or not self._task_id:
+            return
+        if not ends_by_itself:
+            self._stop(self._task_id)
+        self._hear_end()
+
+    def _hear_of_task(self) -> bool:
+        """Wait until the task is known, or its time is up; whether the run's end came with it."""
+        until = self._began_at + self._limits.first_event_seconds
+        while not (self._is_over or self._task_id) and self._clock() < until:
             events = self._receive(_WIND_DOWN_TICK_SECONDS)
-            if not is_over and any(isinstance(event, _ENDS) for event in events):
-                is_over, until = True, self._clock() + _DRAIN_SECONDS
+            if any(isinstance(event, _ENDS) for event in events):
+                return True
+        return False

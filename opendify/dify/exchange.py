@@ -20,6 +20,11 @@ Arrival = Head | bytes | None
 class Exchange(Protocol):
     """Used by one thread at a time."""
 
+    @property
+    def was_sent(self) -> bool:
+        """Whether any of the request may have reached Dify."""
+        ...
+
     def take(self, timeout_seconds: float) -> list[Arrival]:
         """What arrived since the last call, else what arrives next; empty after silence.
 

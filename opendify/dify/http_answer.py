@@ -1,7 +1,6 @@
 """HTTP/1.1 answers as they come over one connection, one after another; no I/O."""
 
 import zlib
-from collections.abc import Callable
 
 import httptools
 
@@ -27,7 +26,7 @@ class AnswerParser:
         self._head_came = False
         self._head_bytes = 0
         self._headers: dict[bytes, bytes] = {}
-        self._decompress: Callable[[bytes], bytes] | None = None
+        self._encoded: _Gzip | None = None
         self._has_more = False
         self._arrivals: list[Arrival] = []
         self._body: list[bytes] = []
@@ -57,14 +56,16 @@ class AnswerParser:
         if self._body:
             body = b"".join(self._body)
             self._body.clear()
-            arrivals.append(body if self._decompress is None else self._decompressed(body))
+            arrivals.append(body if self._encoded is None else self._decoded(self._encoded, body))
+        if self.is_whole and self._encoded and not self._encoded.is_whole:
+            self._fail("Dify broke off its answer before it was whole")
         if self.is_whole and self.failure is None:
             arrivals.append(None)
         return arrivals
 
-    def _decompressed(self, body: bytes) -> bytes:
+    def _decoded(self, encoded: "_Gzip", body: bytes) -> bytes:
         try:
-            return self._decompress(body) if self._decompress else body
+            return encoded.decode(body)
         except zlib.error as error:
             self._fail("Dify's answer is not encoded as it says", error)
             return b""
@@ -106,9 +107,12 @@ class AnswerParser:
         content_type = self._headers.get(b"content-type", b"").decode("latin-1")
         retry_after = self._headers.get(b"retry-after", b"").decode("latin-1") or None
         self._arrivals.append(Head(status, content_type, retry_after))
-        # It was not asked for; gateways between do it all the same.
-        if self._headers.get(b"content-encoding", b"").lower() in (b"gzip", b"x-gzip"):
-            self._decompress = zlib.decompressobj(wbits=31).decompress
+        # None was asked for; gateways between do it all the same.
+        encoding = self._headers.get(b"content-encoding", b"").lower()
+        if encoding in (b"gzip", b"x-gzip"):
+            self._encoded = _Gzip()
+        elif encoding not in (b"", b"identity"):
+            self._fail("Dify's answer is encoded in a way that was not asked for")
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body: a chunk, or what of it came."""
@@ -122,3 +126,28 @@ class AnswerParser:
         elif not self.is_whole:
             self.is_whole = True
             self._keeps_alive = self._parser.should_keep_alive()
+
+
+class _Gzip:
+    """What gzip made, maybe in several members, decoded as it comes."""
+
+    def __init__(self) -> None:
+        self._begin_member()
+
+    @property
+    def is_whole(self) -> bool:
+        return self._member.eof or not self._began
+
+    def decode(self, body: bytes) -> bytes:
+        pieces = []
+        while body:
+            if self._member.eof:
+                self._begin_member()
+            self._began = True
+            pieces.append(self._member.decompress(body))
+            body = self._member.unused_data
+        return b"".join(pieces)
+
+    def _begin_member(self) -> None:
+        self._member = zlib.decompressobj(wbits=31)
+        self._began = False

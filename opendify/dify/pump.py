@@ -9,7 +9,7 @@ import contextlib
 import queue
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx
@@ -33,6 +33,10 @@ class _Broken:
 _Item = Arrival | _Broken
 
 
+class _GivenUp(Exception):
+    """Nobody waits for the answer any more, and nothing was sent."""
+
+
 class ResponsePump:
     """Sends `request` and hands out its answer piece by piece."""
 
@@ -44,6 +48,8 @@ class ResponsePump:
         self._items: queue.Queue[_Item] = queue.Queue(_MOST_CHUNKS_HELD)
         self._discard = threading.Event()
         self._response: httpx.Response | None = None
+        self.was_sent = False
+        request.extensions["trace"] = self._follow
         threading.Thread(target=self._run, name="dify-pump", daemon=True).start()
 
     def take(self, timeout_seconds: float) -> list[Arrival]:
@@ -63,7 +69,7 @@ class ResponsePump:
         """See `Exchange.forget_client`; it never looks at the client."""
 
     def abort(self) -> None:
-        """See `Exchange.abort`; it breaks off even a read that is blocked."""
+        """See `Exchange.abort`; a read that waits for the head only ends with its own timeout."""
         self._discard.set()
         if self._response is not None:
             stream = self._response.extensions.get("network_stream")
@@ -71,6 +77,16 @@ class ResponsePump:
             if isinstance(connection, socket.socket):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
+
+    def _follow(self, step: str, _about: Mapping[str, object]) -> None:
+        """What httpcore tells of its steps.
+
+        Source: https://www.python-httpx.org/advanced/extensions/#trace
+        """
+        if step == "http11.send_request_headers.started":
+            if self._discard.is_set():
+                raise _GivenUp
+            self.was_sent = True
 
     def _broken(self, before: list[Arrival], broken: _Broken) -> list[Arrival]:
         if not before:
@@ -92,7 +108,7 @@ class ResponsePump:
 
     def _receive(self) -> Iterator[Arrival]:
         response = self._client.send(self._request, stream=True)
-        self._response = response
+        self._response, self.was_sent = response, True
         # httpcore looks this up when it begins to read the body.
         self._request.extensions["timeout"]["read"] = self._body_read_seconds
         try:

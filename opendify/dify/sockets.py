@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from opendify.dify.exchange import Arrival
@@ -36,6 +36,21 @@ class Origin:
     tls: ssl.SSLContext | None = None
 
 
+Address = tuple[int, int, int, str, tuple[object, ...]]
+"""As `getaddrinfo` gives them: family, type, protocol, canonical name, socket address."""
+
+
+def look_up(origin: Origin) -> list[Address]:
+    """The addresses of `origin`; blocks as long as the system's resolver does.
+
+    Raises:
+        OSError: There are none.
+        UnicodeError: The name cannot be one.
+    """
+    found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    return [(*each[:4], each[4]) for each in found]
+
+
 class Connection:
     """A socket, and the parser of what comes over it."""
 
@@ -47,17 +62,22 @@ class Connection:
 
     def is_silent(self) -> bool:
         """Whether there is neither an end nor bytes that nobody asked for."""
-        poll = select.poll()
-        poll.register(self.socket, select.POLLIN | _CLIENT_LEFT)
-        return not poll.poll(0)
+        return not _can_be_read(self.socket)
 
 
 class ConnectionPool:
     """Idle connections, the last used first. One object a process."""
 
-    def __init__(self, *, idle_seconds: float, connect_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        idle_seconds: float,
+        connect_seconds: float,
+        look_up: Callable[[Origin], list[Address]] = look_up,
+    ) -> None:
         """An idle connection is not used again after `idle_seconds`."""
         self.connect_seconds = connect_seconds
+        self.look_up = look_up
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._idle: dict[Origin, list[Connection]] = {}
@@ -113,6 +133,8 @@ class SocketExchange:
         self._failure: GatewayError | None = None
         self._watched = -1
         self._connected_until = math.inf
+        self._was_sent_whole = False
+        self.was_sent = False
         self._steps: Steps | None = self._send(origin, memoryview(request))
         self._go_on()
 
@@ -156,9 +178,7 @@ class SocketExchange:
         if connection:
             self._socket = connection.socket
             try:
-                request = request[connection.socket.send(request) :]
-            except _WOULD_BLOCK:
-                pass
+                request = request[self._send_some(connection.socket, request) :]
             except OSError:
                 # Dify closed it just now, and nothing went out: a new one is no second try.
                 connection.socket.close()
@@ -167,22 +187,42 @@ class SocketExchange:
             connection = Connection(origin, (yield from self._connect(origin)))
         connection.answer.expect()
         self._connection = connection
+        yield from self._send_rest(connection.socket, request)
+
+    def _send_rest(self, stream: socket.socket, request: memoryview) -> Steps:
+        # Over TLS also what is no answer can be read, such as session tickets.
+        refusal = 0 if isinstance(stream, ssl.SSLSocket) else select.POLLIN
+        while request:
+            try:
+                sent = self._send_some(stream, request)
+            except OSError:
+                return  # Why Dify did not want to hear the rest, its answer may say.
+            request = request[sent:]
+            if not sent:
+                yield select.POLLOUT | refusal
+                if refusal and _can_be_read(stream):
+                    return  # It answers already, so it will not listen any more.
+        self._was_sent_whole = True
+
+    def _send_some(self, stream: socket.socket, request: memoryview) -> int:
         try:
-            while request:
-                try:
-                    request = request[connection.socket.send(request) :]
-                except _WOULD_BLOCK:
-                    yield select.POLLOUT
-        except OSError:
-            return  # Why Dify did not want to hear the rest, its answer may say.
+            sent = stream.send(request)
+        except _WOULD_BLOCK:
+            return 0
+        self.was_sent = True
+        return sent
 
     def _connect(self, origin: Origin) -> Generator[int, None, socket.socket]:
         """A connected socket, from the first address that takes the connection."""
-        self._connected_until = time.monotonic() + self._pool.connect_seconds
         cause: Exception | None = None
         try:
-            for family, kind, protocol, _, address in _addresses(origin):
+            addresses = self._pool.look_up(origin)
+            until = time.monotonic() + self._pool.connect_seconds
+            for number, (family, kind, protocol, _, address) in enumerate(addresses):
                 self._socket = socket.socket(family, kind, protocol)
+                # One that says nothing must leave time for the others.
+                now = time.monotonic()
+                self._connected_until = now + (until - now) / (len(addresses) - number)
                 try:
                     yield from self._connect_to(address, origin)
                 except OSError as error:
@@ -271,7 +311,7 @@ class SocketExchange:
 
     def _let_go(self, connection: Connection) -> None:
         self._connection = self._socket = None
-        if connection.answer.leaves_connection_usable:
+        if connection.answer.leaves_connection_usable and self._was_sent_whole:
             self._pool.give_back(connection)
         else:
             connection.socket.close()
@@ -284,10 +324,11 @@ class SocketExchange:
         self._connection = self._socket = None
 
 
-def _addresses(origin: Origin) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
-    """As `getaddrinfo` gives them: family, type, protocol, canonical name, address."""
-    found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    return [(*each[:4], each[4]) for each in found]
+def _can_be_read(stream: socket.socket) -> bool:
+    """Whether there are bytes, an end, or an error."""
+    poll = select.poll()
+    poll.register(stream, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _has_buffered(stream: socket.socket) -> bool:

@@ -67,6 +67,7 @@ class Run:
         self._was_settled = False
         self._was_begun_anew = False
         self._gave_content = False
+        self._was_accepted = False
         self._began: ReplyStarted | None = None
         try:
             self._open = open_run(None)
@@ -106,7 +107,7 @@ class Run:
             self._look_for_client()  # Maybe its leaving ended the wait.
             return
         try:
-            if self._gave_content and events:
+            if events and self._gave_content and self._was_accepted:
                 yield from self._open.pipeline.feed(events)  # All that follows is only more of it.
             else:
                 yield from self._translate(events)
@@ -151,7 +152,7 @@ class Run:
                     if not self._held.started(reply):
                         self._begin_anew()
                         return
-                    self._began = reply
+                    self._began, self._was_accepted = reply, True
                 else:
                     self._gave_content = True
                     if self._began:
@@ -192,7 +193,7 @@ class Run:
     def _open_anew(self, place: Place) -> OpenRun:
         if self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
-        self._was_begun_anew, self._began = True, None
+        self._was_begun_anew, self._began, self._was_accepted = True, None, False
         return self._open_run(place)
 
     def _look_for_client(self, *, now_and_then: bool = False) -> None:

@@ -114,7 +114,9 @@ class ChatReplyReader(_Reader):
 
     def read_plain_text(self, event: dify.StreamEvent) -> str | None:
         """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
-        if type(event) is not dify.Message or not self._text_was_sent or self._agent_text or self.ended:
+        if type(event) is not dify.Message or not self._text_was_sent or not self._started:
+            return None
+        if self._agent_text or self.ended:
             return None
         return event.answer or None
 

@@ -67,7 +67,7 @@ class ReplyWriter:
         self._has_text = False
         self._started = ReplyStarted(task_id=None)
         # A text chunk is always the same but for the text.
-        self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).partition(
+        self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).rpartition(
             encode_json(_ANY_TEXT)
         )
 

@@ -1,5 +1,6 @@
 """How connections to Dify are used: shared, held back, left, routed and trusted."""
 
+import contextlib
 import dataclasses
 import json
 import socket
@@ -15,6 +16,8 @@ import trustme
 
 from opendify.dify.client import DifyClient
 from opendify.dify.events import EventStream
+from opendify.dify.exchange import Head
+from opendify.dify.sockets import ConnectionPool, Origin, SocketExchange
 from opendify.errors import DifyUnreachable, GatewayError
 from opendify.settings import DIFY_TRANSPORTS, DifyApp, DifyTransport
 from opendify.translate.dify_request import DifyRequest
@@ -200,6 +203,7 @@ def test_a_run_left_before_its_task_is_known_is_stopped_once_it_is(
     live.answer = answer
     with client_of(live) as (client, app):
         stream = client.open_run(app, REQUEST)
+        assert wait_until(lambda: not stream.read(0.01) and live.runs)
         stream.close(whole=False)
         was_left.set()
 
@@ -438,3 +442,101 @@ def test_a_client_that_leaves_ends_the_wait_at_once(live: LiveDify) -> None:
         assert stream.read(5.0) == []
         assert time.monotonic() - began_at < 0.3
         stream.close(whole=False)
+
+
+def test_an_early_refusal_is_heard_while_the_request_is_still_going_out(
+    live: LiveDify, new_run_threads: NewThreads
+) -> None:
+    live.reached_by = "sockets"
+    with refusing_server() as port, client_of(live) as (client, app):
+        app = dataclasses.replace(app, api_base=f"http://127.0.0.1:{port}/v1")
+        body = {**REQUEST.body, "query": "x" * (32 << 20)}
+        with pytest.raises(GatewayError) as caught:
+            _read_until_events(client.open_run(app, dataclasses.replace(REQUEST, body=body)))
+
+    assert caught.value.status == 413
+
+
+@contextmanager
+def refusing_server() -> Iterator[int]:
+    """Answers 413 to the head alone, and neither reads on nor closes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+        kept.append(connection)
+        connection.recv(1024)
+        connection.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        thread.join(5)
+        for connection in [*kept, listener]:
+            connection.close()
+
+
+@contextmanager
+def deaf_server() -> Iterator[tuple[int, Callable[[], list[bytes]]]]:
+    """Lets connections hang until it is asked what came over them."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    fillers = [socket.socket() for _ in range(3)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex(listener.getsockname())
+
+    def received() -> list[bytes]:
+        for filler in fillers:
+            filler.close()
+        listener.settimeout(1.5)
+        came: list[bytes] = []
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                return [piece for piece in came if piece]
+            connection.settimeout(0.3)
+            with connection, contextlib.suppress(OSError):
+                came.append(connection.recv(1024))
+
+    with listener:
+        yield listener.getsockname()[1], received
+
+
+def test_a_run_that_was_left_while_connecting_is_never_posted(live: LiveDify) -> None:
+    live.reached_by = "sockets"
+    with deaf_server() as (port, received), client_of(live) as (client, app):
+        stream = client.open_run(dataclasses.replace(app, api_base=f"http://127.0.0.1:{port}/v1"), REQUEST)
+        assert stream.read(0.1) == []
+        over: list[bool] = []
+
+        stream.close(whole=False, on_over=lambda: over.append(True))
+
+        assert over == [True]
+        assert received() == []
+
+
+def test_an_address_that_says_nothing_leaves_time_for_the_others(live: LiveDify) -> None:
+    port = int(live.base_url.split(":")[2].split("/")[0])
+
+    with deaf_server() as (deaf_port, _):
+        pool = ConnectionPool(
+            idle_seconds=1,
+            connect_seconds=1.0,
+            look_up=lambda _: [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", each)) for each in (deaf_port, port)
+            ],
+        )
+        request = b"GET /v1/info HTTP/1.1\r\nHost: dify\r\n\r\n"
+        exchange = SocketExchange(pool, Origin("dify.test", 80), request)
+        (head, *_) = exchange.take(5)
+        exchange.abort()
+        pool.close()
+
+    assert isinstance(head, Head)
+    assert head.status == 200

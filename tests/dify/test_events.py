@@ -1,5 +1,7 @@
 """A run's events and limits, in a fake clock's time: nothing here waits."""
 
+import threading
+
 import pytest
 
 from opendify.dify.events import EventStream, RunLimits
@@ -7,7 +9,7 @@ from opendify.dify.exchange import Head
 from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, InternalError, RateLimited
 from opendify.wire import dify as wire
 from tests.fakes.clocks import FakeClock
-from tests.fakes.frames import END, PING, WHOLE, message
+from tests.fakes.frames import END, PING, WHOLE, event, message
 from tests.fakes.scheduled_exchange import STREAM_HEAD, Arrival, ScheduledExchange
 from tests.fakes.waiting import NewThreads, wait_until
 
@@ -363,3 +365,43 @@ def test_nothing_waits_on_for_a_reader_that_failed_by_a_fault_of_ours(new_run_th
 
     assert wait_until(lambda: not new_run_threads())
     assert stand.elapsed < 5
+
+
+def test_a_task_that_is_named_late_is_stopped_all_the_same(new_run_threads: NewThreads) -> None:
+    nameless = event("message", answer="Hel", task_id="")
+    stand = Stand((0, STREAM_HEAD), (0, nameless), (1, message("lo")), (9, END), (9, None))
+    stand.events.read(0.5)
+
+    stand.events.close(whole=False)
+
+    assert wait_until(lambda: stand.stopped == ["task-1"])
+    assert wait_until(lambda: not new_run_threads())
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["refused", "not sent"])
+def test_what_dify_has_surely_not_begun_is_over_at_once(sent: bool) -> None:
+    stand = Stand((0, Head(401, "application/json", None))) if sent else Stand()
+    stand.pump.was_sent = sent
+    stand.events.read(0.5)
+    over: list[float] = []
+
+    stand.events.close(whole=False, on_over=lambda: over.append(stand.elapsed))
+
+    assert len(over) == 1
+    assert stand.pump.aborted
+    assert stand.events.was_refused
+
+
+def test_without_a_thread_to_hear_dify_out_the_run_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    stand = Stand((0, STREAM_HEAD), (0, message("Hel")))
+    stand.events.read(0.5)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    over: list[float] = []
+
+    stand.events.close(whole=False, on_over=lambda: over.append(stand.elapsed))
+
+    assert len(over) == 1
+    assert stand.pump.aborted

@@ -98,6 +98,32 @@ def test_an_answer_that_a_gateway_compressed_is_read() -> None:
     assert read(AnswerParser(), [head, body[:9], body[9:]]) == (Head(200, "", None), b"hello", True)
 
 
+def _gzipped(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def test_all_members_of_a_compressed_answer_are_read() -> None:
+    body = gzip.compress(b"hello") + gzip.compress(b" world")
+
+    assert read(AnswerParser(), [_gzipped(body)]) == (Head(200, "", None), b"hello world", True)
+
+
+def test_a_compressed_answer_that_was_cut_is_not_whole() -> None:
+    parser = AnswerParser()
+
+    _, _, ended = read(parser, [_gzipped(gzip.compress(b"hello")[:-6])])
+
+    assert not ended
+    assert parser.failure is not None
+
+
+def test_an_encoding_that_was_not_asked_for_is_refused() -> None:
+    parser = AnswerParser()
+    parser.feed(b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx")
+
+    assert parser.failure is not None
+
+
 @pytest.mark.parametrize("line", [b"X-Same: field\r\n", b"x"], ids=["many fields", "one field"])
 def test_a_head_without_an_end_is_not_kept(line: bytes) -> None:
     parser = AnswerParser()

@@ -18,6 +18,7 @@ class ScheduledExchange:
         began_at = clock()
         self._arrivals = deque((began_at + at, item) for at, item in arrivals)
         self.aborted = False
+        self.was_sent = True
 
     def take(self, timeout_seconds: float) -> list[Head | bytes | None]:
         clock, arrivals = self._fake_clock, self._arrivals

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from opendify.settings import DIFY_TRANSPORTS
 from tests.fakes.frames import END, IDS, PING, message
 from tests.fakes.live_dify import LiveDify, Script, Wire, live_dify, whole
 from tests.fakes.waiting import wait_until
@@ -68,11 +67,18 @@ def dify() -> Iterator[LiveDify]:
         yield dify
 
 
-@pytest.fixture(scope="module", params=DIFY_TRANSPORTS)
+# One worker with a slot for one chat: one that is answered tells that the slot was free.
+_ONE_SLOT = {"GUNICORN_WORKERS": "1", "GUNICORN_THREADS": "3", "QUEUE_LENGTH": "0"}
+KINDS = {
+    "sockets": _ONE_SLOT,
+    "httpx": {**_ONE_SLOT, "DIFY_TRANSPORT": "httpx"},
+    "gevent": {"GUNICORN_WORKERS": "1", "GUNICORN_WORKER_CLASS": "gevent"},
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def server(request: pytest.FixtureRequest, dify: LiveDify) -> Iterator[RunningServer]:
-    """Its one worker has a slot for one chat: one that is answered tells that the slot was free."""
-    one_slot = {"GUNICORN_WORKERS": "1", "GUNICORN_THREADS": "3", "QUEUE_LENGTH": "0"}
-    with running_server(dify, **one_slot, DIFY_TRANSPORT=request.param) as server:
+    with running_server(dify, **KINDS[request.param]) as server:
         yield server
 
 

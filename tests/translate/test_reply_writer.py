@@ -284,3 +284,14 @@ def test_every_stream_is_strict_json_with_the_required_keys(
         for choice in shape["choices"]:
             assert {"index", "logprobs", "finish_reason"} <= choice.keys()
     assert len(finish_of(chunks)) == 1
+
+
+@pytest.mark.parametrize("model", ["any text", '"any text"', "content"])
+def test_a_model_may_have_any_name(model: str) -> None:
+    writer = ReplyWriter(ChatChoice(), completion_id="id", created=1, model=model, include_usage=True)
+    writer.feed(TextDelta("Hel"))
+
+    (chunk,) = SSEDecoder().feed(writer.feed(TextDelta("lo")))
+
+    assert json.loads(chunk)["model"] == model
+    assert json.loads(chunk)["choices"][0]["delta"] == {"content": "lo"}
