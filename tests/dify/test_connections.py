@@ -506,6 +506,8 @@ def deaf_server() -> Iterator[tuple[int, Callable[[], list[bytes]]]]:
 
     with listener:
         yield listener.getsockname()[1], received
+    for filler in fillers:
+        filler.close()
 
 
 def test_a_run_that_was_left_while_connecting_is_never_posted(live: LiveDify) -> None:
