@@ -38,6 +38,10 @@ class RunLimits:
     total_seconds: float
 
 
+def _start_thread(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="dify-wind-down", daemon=True).start()
+
+
 class EventStream:
     """The events of one run; whoever opened it closes it."""
 
@@ -48,11 +52,14 @@ class EventStream:
         clock: Clock,
         stop: Callable[[str], None],
         on_contact: Callable[[GatewayError | None], None] = lambda _: None,
+        start: Callable[[Callable[[], None]], None] = _start_thread,
     ) -> None:
         """`stop` tells Dify to end a task; it may take its time and raises nothing.
 
         `on_contact` learns that Dify answered, or why there will be no answer.
+        `start` has what a closed run still needs done beside everything else.
         """
+        self._start = start
         self._exchange = exchange
         self._limits = limits
         self._clock = clock
@@ -131,7 +138,7 @@ class EventStream:
             on_over()
             return
         try:
-            threading.Thread(target=wind_down, name="dify-wind-down", daemon=True).start()
+            self._start(wind_down)
         except RuntimeError:  # The system allows no more threads.
             self._exchange.abort()
             on_over()

@@ -1,6 +1,6 @@
 """A run's events and limits, in a fake clock's time: nothing here waits."""
 
-import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -392,16 +392,17 @@ def test_what_dify_has_surely_not_begun_is_over_at_once(sent: bool) -> None:
     assert stand.events.was_refused
 
 
-def test_without_a_thread_to_hear_dify_out_the_run_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(thread: threading.Thread) -> None:
+def test_without_a_thread_to_hear_dify_out_the_run_is_let_go() -> None:
+    def refuse(_: Callable[[], None]) -> None:
         raise RuntimeError("can't start new thread")
 
-    stand = Stand((0, STREAM_HEAD), (0, message("Hel")))
-    stand.events.read(0.5)
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    over: list[float] = []
+    clock = FakeClock(now=0.0)
+    exchange = ScheduledExchange(clock, [(0, STREAM_HEAD), (0, message("Hel"))])
+    events = EventStream(exchange, LIMITS, clock, lambda _: None, start=refuse)
+    events.read(0.5)
+    over: list[bool] = []
 
-    stand.events.close(whole=False, on_over=lambda: over.append(stand.elapsed))
+    events.close(whole=False, on_over=lambda: over.append(True))
 
-    assert len(over) == 1
-    assert stand.pump.aborted
+    assert over == [True]
+    assert exchange.aborted
