@@ -1,6 +1,5 @@
 """Joins translation, conversations and Dify: one method an endpoint."""
 
-import math
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
 from opendify.runs.fallbacks import Candidate, Fallbacks
+from opendify.runs.opening import Opening
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.retried_run import RetriedRun
@@ -181,8 +181,8 @@ class Gateway:
     def _stream(
         self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
     ) -> ReplyStream:
-        commit_seconds = self._commit_seconds(request)
-        answer = self._begin_answer(request, turn, id_prefix, person, commit_seconds)
+        opening = self._opening(request)
+        answer = self._begin_answer(request, turn, id_prefix, person, opening)
         writer = ReplyWriter(
             shapes,
             completion_id=answer.id,
@@ -193,18 +193,19 @@ class Gateway:
         return ReplyStream(
             answer.source,
             writer,
-            commit_seconds=commit_seconds,
+            opening=opening,
             keepalive_seconds=self._settings.keepalive_seconds,
             clock=self._clock,
         )
 
-    def _commit_seconds(self, request: SamplingParameters) -> float:
+    def _opening(self, request: SamplingParameters) -> Opening:
         """A model with fallbacks waits until it is known whether its server can be reached."""
         app = self._settings.find_model(request.model or "")
-        commit_seconds = self._settings.stream_commit_seconds
-        if app is None or not app.fallbacks:
-            return commit_seconds
-        return max(commit_seconds, self._settings.dify_connect_timeout_seconds + _CONNECTED_BY_THEN_SECONDS)
+        seconds = self._settings.stream_commit_seconds
+        if app and app.fallbacks:
+            connected_by_then = self._settings.dify_connect_timeout_seconds + _CONNECTED_BY_THEN_SECONDS
+            seconds = max(seconds, connected_by_then)
+        return Opening(seconds, self._clock)
 
     def _collect(
         self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person
@@ -221,28 +222,28 @@ class Gateway:
         turn: Turn,
         id_prefix: str,
         person: Person,
-        commit_seconds: float | None,
+        opening: Opening | None,
     ) -> Answer:
         asked = Asked(
             attempt=person.attempt,
             id=_new_id(id_prefix),
             user=dify_user(person.context, person.caller, self._settings.dify_user_prefix),
-            begin=lambda: self._begin_fallbacks(request, turn, person, commit_seconds),
+            begin=lambda: self._begin_fallbacks(request, turn, person, opening),
             client=person.client,
         )
         return self._repeats.answer(asked)
 
     def _begin_fallbacks(
-        self, request: SamplingParameters, turn: Turn, person: Person, commit_seconds: float | None
+        self, request: SamplingParameters, turn: Turn, person: Person, opening: Opening | None
     ) -> Fallbacks:
         """Everything from the model's name to a run that goes on at Dify.
 
-        `commit_seconds` is how long a stream's opening waits; None where the answer leaves as a whole.
+        `opening` is the stream's; None where the answer leaves as a whole.
         """
         self._drain.refuse_new()
         self._housekeeping.remind()
         context = person.context
-        if not context.conversation_id and is_task(turn, streamed=commit_seconds is not None):
+        if not context.conversation_id and is_task(turn, streamed=opening is not None):
             person = replace(person, context=replace(context, is_task=True))
         app = self._find_app(request.model or "", for_task=person.context.is_task)
         return Fallbacks(
@@ -251,8 +252,7 @@ class Gateway:
                 for each in self._apps_for(app, person)
             ],
             after_failed_runs=app.fallback_on == "failed",
-            commit_seconds=math.inf if commit_seconds is None else commit_seconds,
-            clock=self._clock,
+            opening=opening,
         )
 
     def _apps_for(self, app: DifyApp, person: Person) -> Sequence[DifyApp]:

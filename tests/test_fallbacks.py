@@ -1,6 +1,5 @@
 """Which of several models answers, and what a client must never notice of the others."""
 
-import math
 from collections.abc import Callable
 from contextlib import closing
 
@@ -25,6 +24,7 @@ from opendify.errors import (
     RateLimited,
 )
 from opendify.runs.fallbacks import Candidate, Fallbacks
+from opendify.runs.opening import Opening
 from opendify.translate.turn import Reply, ReplyEnded, ReplyStarted, TextDelta, collect_reply
 from tests.fakes.clocks import FakeClock
 from tests.fakes.scripted_source import HELLO, ScriptedSource
@@ -41,15 +41,24 @@ class Stand:
         self.begun: list[str] = []
         self._models = models
 
-    def fallbacks(self, *, after_failed_runs: bool = False, commit_seconds: float = 5) -> Fallbacks:
+    def fallbacks(
+        self, *, after_failed_runs: bool = False, is_streamed: bool = True, began_before: float = 0
+    ) -> Fallbacks:
+        """What `is_streamed` has an opening, due after 5 s; it began so many seconds before the first run."""
         names = ("one", "two", "three")[: len(self._models)]
         models = zip(names, self._models, strict=True)
-        return Fallbacks(
+        opening = Opening(5, self.clock)
+        if began_before:
+            opening.begin()
+            self.clock.advance(began_before)
+        fallbacks = Fallbacks(
             [Candidate(name, self._beginning(name, model)) for name, model in models],
             after_failed_runs=after_failed_runs,
-            commit_seconds=commit_seconds,
-            clock=self.clock,
+            opening=opening if is_streamed else None,
         )
+        if not began_before:
+            opening.begin()
+        return fallbacks
 
     def _beginning(self, name: str, model: ScriptedSource | Exception) -> Callable[[], ScriptedSource]:
         def begin() -> ScriptedSource:
@@ -60,10 +69,8 @@ class Stand:
 
         return begin
 
-    def collect(self, *, after_failed_runs: bool = False, commit_seconds: float = 5) -> Reply:
-        with closing(
-            self.fallbacks(after_failed_runs=after_failed_runs, commit_seconds=commit_seconds)
-        ) as source:
+    def collect(self, *, after_failed_runs: bool = False, is_streamed: bool = True) -> Reply:
+        with closing(self.fallbacks(after_failed_runs=after_failed_runs, is_streamed=is_streamed)) as source:
             return collect_reply(source.replies())
 
 
@@ -201,6 +208,27 @@ def test_the_time_before_the_opening_begins_when_the_first_run_has_begun() -> No
     assert stand.begun == ["one", "two"]
 
 
+def test_a_run_that_begins_late_can_be_replaced_only_while_the_opening_waits() -> None:
+    stand = Stand(ScriptedSource(None, UNREACHABLE), good())
+    source = stand.fallbacks(after_failed_runs=True, began_before=4)
+    list(source.read(0))
+    stand.clock.advance(1)
+
+    with pytest.raises(DifyUnreachable):
+        list(source.read(0))
+
+    assert stand.begun == ["one"]
+
+
+def test_after_the_opening_only_the_model_that_was_asked_for_begins() -> None:
+    stand = Stand(UNREACHABLE, good())
+
+    with pytest.raises(DifyUnreachable):
+        stand.fallbacks(after_failed_runs=True, began_before=5)
+
+    assert stand.begun == ["one"]
+
+
 def test_a_stream_begins_only_with_content_while_its_run_may_yet_be_replaced() -> None:
     stand = Stand(ScriptedSource(STARTED, None, DifyRunFailed("no")), good())
     source = stand.fallbacks(after_failed_runs=True)
@@ -229,7 +257,7 @@ def test_the_start_is_held_back_no_longer_than_the_opening() -> None:
 def test_of_an_answer_that_leaves_as_a_whole_even_half_a_text_can_be_replaced() -> None:
     stand = Stand(ScriptedSource(STARTED, TextDelta("Hal"), DifyRunFailed("half way")), good())
 
-    reply = stand.collect(after_failed_runs=True, commit_seconds=math.inf)
+    reply = stand.collect(after_failed_runs=True, is_streamed=False)
 
     assert reply.text == "Hello"
     assert reply.started.answered_by == "two"
@@ -237,7 +265,7 @@ def test_of_an_answer_that_leaves_as_a_whole_even_half_a_text_can_be_replaced() 
 
 def test_the_last_model_s_words_are_not_held_back() -> None:
     stand = Stand(UNREACHABLE, ScriptedSource(STARTED, DELTA, ReplyEnded()))
-    source = stand.fallbacks(after_failed_runs=True, commit_seconds=math.inf)
+    source = stand.fallbacks(after_failed_runs=True, is_streamed=False)
 
     assert [type(event) for event in source.read(0)] == [ReplyStarted]
 

@@ -22,6 +22,7 @@ from opendify.errors import (
     InternalError,
 )
 from opendify.records import Client
+from opendify.runs.opening import Opening
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.run import OpenRun, Run
 from opendify.translate.dify_reply import reply_reader
@@ -104,7 +105,7 @@ class Stand:
         self.stream = ReplyStream(
             self.run,
             writer,
-            commit_seconds=commit_seconds,
+            opening=Opening(commit_seconds, self.clock),
             keepalive_seconds=keepalive_seconds,
             clock=self.clock,
         )

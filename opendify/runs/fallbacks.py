@@ -1,14 +1,12 @@
 """Which of several apps answers a turn: the model that was asked for, else its fallbacks."""
 
 import logging
-import math
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from opendify.errors import GatewayError
-from opendify.records import Clock
+from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 
@@ -30,7 +28,7 @@ class Fallbacks:
 
     The next model has its turn when one failed before it could start, with
     `after_failed_runs` also when its run failed, and only as long as the client was
-    given nothing: not even the opening of a stream, which leaves after `commit_seconds`.
+    given nothing: not even the opening of a stream.
     """
 
     def __init__(
@@ -38,24 +36,20 @@ class Fallbacks:
         candidates: Sequence[Candidate],
         *,
         after_failed_runs: bool = False,
-        commit_seconds: float = math.inf,
-        clock: Clock = time.monotonic,
+        opening: Opening | None = None,
     ) -> None:
-        """Begin the first of `candidates` that can be.
+        """Begin the first of `candidates` that can be; only a stream has an `opening`.
 
         Raises:
             GatewayError: None can be, or one failed in a way that no other can mend.
         """
-        self._waiting = deque(candidates)
+        self._opening = opening
+        self._waiting = deque(candidates[:1] if self._is_committed() else candidates)
         self._after_failed_runs = after_failed_runs
-        self._clock = clock
-        self._commits_at = math.inf
         self._gave = False
-        self._is_streamed = commit_seconds != math.inf
         self._held_back: list[ReplyEvent] = []
         self._telling_failure: GatewayError | None = None
         self._source, self._model = self._begin_next()
-        self._commits_at = clock() + commit_seconds
 
     @property
     def ended(self) -> bool:
@@ -103,7 +97,7 @@ class Fallbacks:
 
     def _may_be_taken_back(self, event: ReplyEvent) -> bool:
         """Of a stream nothing that leaves; of an answer that leaves as a whole everything."""
-        is_held = isinstance(event, ReplyStarted) or not self._is_streamed
+        is_held = isinstance(event, ReplyStarted) or self._opening is None
         return is_held and self._after_failed_runs and bool(self._waiting)
 
     def _give(self, *events: ReplyEvent) -> Iterator[ReplyEvent]:
@@ -113,7 +107,7 @@ class Fallbacks:
         yield from events
 
     def _is_committed(self) -> bool:
-        return self._clock() >= self._commits_at
+        return self._opening is not None and self._opening.is_due
 
     def _begin_next(self, failure: GatewayError | None = None) -> tuple[ReplySource, str]:
         """The next candidate that can be begun, and its model; `failure` is that of the one before.

@@ -5,6 +5,7 @@ from collections.abc import Generator
 
 from opendify.errors import GatewayError, InternalError
 from opendify.records import Clock
+from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
 from opendify.translate.reply_writer import ReplyWriter
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta
@@ -17,7 +18,7 @@ class ReplyStream:
     """One streamed answer as bytes, and what its response headers can tell.
 
     The first piece is held back until Dify's first real event, so that an early
-    failure is still an HTTP status, but not longer than `commit_seconds`.
+    failure is still an HTTP status, but not longer than until its `opening` is due.
     """
 
     def __init__(
@@ -25,7 +26,7 @@ class ReplyStream:
         run: ReplySource,
         writer: ReplyWriter,
         *,
-        commit_seconds: float,
+        opening: Opening,
         keepalive_seconds: float,
         clock: Clock,
     ) -> None:
@@ -35,8 +36,9 @@ class ReplyStream:
         self._writer = writer
         self._keepalive_seconds = keepalive_seconds
         self._clock = clock
-        self._commit_at = clock() + commit_seconds
+        self._opening = opening
         self._written_at: float | None = None
+        opening.begin()
 
     @property
     def memory_was_lost(self) -> bool:
@@ -88,8 +90,9 @@ class ReplyStream:
         return _BrokenOff(b"".join(pieces) + self._writer.fail(error))
 
     def _seconds_to_wait(self) -> float:
-        due = self._commit_at if self._written_at is None else self._written_at + self._keepalive_seconds
-        return max(0.0, due - self._clock())
+        if self._written_at is None:
+            return self._opening.seconds_left
+        return max(0.0, self._written_at + self._keepalive_seconds - self._clock())
 
     def _sign_of_life(self) -> bytes:
         if self._seconds_to_wait() > 0:
