@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from opendify.errors import GatewayError
+from opendify.runs.joined_events import JoinedEvents
 from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
 from opendify.translate.turn import ReplyEvent, ReplyStarted
@@ -47,7 +48,7 @@ class Fallbacks:
         self._waiting = deque(candidates[:1] if self._is_committed() else candidates)
         self._after_failed_runs = after_failed_runs
         self._gave = False
-        self._held_back: list[ReplyEvent] = []
+        self._held_back = JoinedEvents()
         self._telling_failure: GatewayError | None = None
         self._source, self._model = self._begin_next()
 
@@ -84,7 +85,7 @@ class Fallbacks:
                 if isinstance(event, ReplyStarted):
                     event = replace(event, answered_by=self._model)
                 if self._may_be_taken_back(event):
-                    self._held_back.append(event)
+                    self._held_back.add(event)
                 else:
                     yield from self._give(event)
             if self._held_back and (self._is_committed() or self._source.ended):
@@ -102,8 +103,7 @@ class Fallbacks:
 
     def _give(self, *events: ReplyEvent) -> Iterator[ReplyEvent]:
         self._gave = True
-        held_back, self._held_back = self._held_back, []
-        yield from held_back
+        yield from self._held_back.take()
         yield from events
 
     def _is_committed(self) -> bool:
@@ -115,7 +115,7 @@ class Fallbacks:
         Raises:
             GatewayError: None can, or it would not help.
         """
-        self._held_back.clear()
+        self._held_back.take()
         while True:
             if failure:
                 self._go_on_after(failure)

@@ -1,15 +1,14 @@
 """How a request ended, as bytes that can be kept: its whole answer, or its failure."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Final, cast, get_args
+from typing import Final, get_args
 
 import msgspec
 
 from opendify.errors import GatewayError
-from opendify.translate.turn import ReplyEvent, TextDelta, ThoughtDelta
+from opendify.translate.turn import ReplyEvent
 from opendify.wire.sse import encode_json
 
 _KINDS: Final = {kind.__name__: kind for kind in get_args(ReplyEvent)}
@@ -37,24 +36,11 @@ class _Failure:
     retry_after_seconds: int | None
 
 
-def joined(events: Sequence[ReplyEvent]) -> list[ReplyEvent]:
-    """The same events, with neighbouring deltas as one."""
-    whole: list[ReplyEvent] = []
-    for kind, group in groupby(events, type):
-        if kind is TextDelta or kind is ThoughtDelta:
-            # A group has one type, which the checker cannot know.
-            deltas = cast("Iterator[TextDelta]", group)
-            whole.append(kind("".join([delta.text for delta in deltas])))
-        else:
-            whole += group
-    return whole
-
-
 def write_outcome(outcome: Outcome) -> bytes:
     """JSON in UTF-8."""
     if outcome.failure:
         return encode_json({"failure": msgspec.to_builtins(_describe(outcome.failure))})
-    events = [[type(event).__name__, msgspec.to_builtins(event)] for event in joined(outcome.events)]
+    events = [[type(event).__name__, msgspec.to_builtins(event)] for event in outcome.events]
     return encode_json({"events": events, "memory_was_lost": outcome.memory_was_lost})
 
 

@@ -20,6 +20,7 @@ from opendify.errors import (
 from opendify.records import Client, Clock
 from opendify.runs.attempts import IDEMPOTENCY_HEADER, Attempt
 from opendify.runs.drain import Drain
+from opendify.runs.joined_events import JoinedEvents
 from opendify.runs.outcomes import Outcome, read_outcome, write_outcome
 from opendify.runs.source import ReplySource
 from opendify.stores.answer_keeper import AnswerKeeper, NewRequest, Note
@@ -155,7 +156,7 @@ class _RecordedAnswer:
         self._note = note
         self._times = times
         self._is_keyed = is_keyed
-        self._events: list[ReplyEvent] = []
+        self._events = JoinedEvents()
         self._was_noted = False
 
     @property
@@ -169,7 +170,7 @@ class _RecordedAnswer:
     def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         try:
             for event in self._run.read(timeout_seconds):
-                self._events.append(event)
+                self._events.add(event)
                 yield event
         except GatewayError as error:
             self._note_failure(error)
@@ -185,7 +186,7 @@ class _RecordedAnswer:
     def settle(self, answer: str | None) -> None:
         self._run.settle(answer)
         seconds = self._times.keyed_seconds if self._is_keyed else self._times.repeat_seconds
-        self._note_outcome(Outcome(self._events, self._run.memory_was_lost), seconds)
+        self._note_outcome(Outcome(self._events.take(), self._run.memory_was_lost), seconds)
 
     def close(self) -> None:
         self._run.close()
@@ -203,7 +204,6 @@ class _RecordedAnswer:
         if not self._was_noted:
             self._was_noted = True
             self._note.finish(write_outcome(outcome), keep_seconds=keep_seconds)
-            self._events.clear()
 
 
 class _FollowedAnswer:

@@ -3,7 +3,7 @@
 import pytest
 
 from opendify.errors import ClientLeft, DifyRunFailed, GatewayError, InvalidInput, RateLimited
-from opendify.runs.outcomes import Outcome, joined, read_outcome, write_outcome
+from opendify.runs.outcomes import Outcome, read_outcome, write_outcome
 from opendify.translate.turn import (
     CompletionUsage,
     Price,
@@ -33,18 +33,6 @@ def test_an_answer_comes_back_as_it_was(events: list[ReplyEvent], memory_was_los
     outcome = Outcome(events, memory_was_lost)
 
     assert read_outcome(write_outcome(outcome)) == outcome
-
-
-def test_neighbouring_deltas_are_one() -> None:
-    events: list[ReplyEvent] = [
-        STARTED,
-        *map(ThoughtDelta, "ab"),
-        *map(TextDelta, "cde"),
-        ThoughtDelta("f"),
-        ENDED,
-    ]
-
-    assert joined(events) == [STARTED, ThoughtDelta("ab"), TextDelta("cde"), ThoughtDelta("f"), ENDED]
 
 
 @pytest.mark.parametrize(
