@@ -1,7 +1,8 @@
 """Requests to Dify over plain sockets, which wake up for Dify and for the client at once.
 
 httpx's own transport takes four times as long for an event, and its reads block, so
-that each stream would need a second thread. Nothing in here blocks but `poll`.
+that each stream would need a second thread. Nothing in here blocks but `poll`, and
+the system's resolver.
 """
 
 import contextlib

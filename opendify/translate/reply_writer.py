@@ -1,7 +1,6 @@
 """What the writers of all streams of completion objects share: order, moderation, usage, the end."""
 
 from collections.abc import Mapping
-from io import StringIO
 from typing import Protocol, assert_never
 
 from opendify.errors import GatewayError
@@ -63,8 +62,8 @@ class ReplyWriter:
         self._include_usage = include_usage
         self._was_opened = False
         self._contradicted = False
-        self._text = StringIO()
-        self._has_text = False
+        # As UTF-8, because a list of short strings takes ten times their size.
+        self._text = bytearray()
         self._started = ReplyStarted(task_id=None)
         # A text chunk is always the same but for the text.
         self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).rpartition(
@@ -74,12 +73,12 @@ class ReplyWriter:
     @property
     def text(self) -> str | None:
         """What the client was given; None where moderation took back what had left already."""
-        return None if self._contradicted else self._text.getvalue()
+        return None if self._contradicted else self._text.decode("utf-8", "surrogatepass")
 
     @property
     def has_text(self) -> bool:
         """Whether any part of the answer was written."""
-        return self._has_text
+        return bool(self._text)
 
     def open(self) -> bytes:
         """The opening, once; `feed` sends it by itself where it has not gone out yet."""
@@ -90,7 +89,7 @@ class ReplyWriter:
 
     def feed(self, event: ReplyEvent) -> bytes:
         """The frames that `event` becomes, maybe none."""
-        if type(event) is TextDelta and self._has_text:
+        if type(event) is TextDelta and self._text:
             return self._more_text(event.text)
         return self.open() + self._write(event)
 
@@ -118,13 +117,12 @@ class ReplyWriter:
     def _more_text(self, text: str) -> bytes:
         if self._contradicted or not text:
             return b""
-        self._text.write(text)
-        self._has_text = True
+        self._text += text.encode("utf-8", "surrogatepass")
         return b"".join((self._before_text, encode_text(text), self._after_text))
 
     def _replace(self, text: str) -> bytes:
         # A chunk once sent cannot be unsent; what does not contradict it can still be completed.
-        sent = self._text.getvalue()
+        sent = self._text.decode("utf-8", "surrogatepass")
         if text.startswith(sent):
             return self._more_text(text[len(sent) :])
         self._contradicted = True

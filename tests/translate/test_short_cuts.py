@@ -60,8 +60,7 @@ class LongWayWriter(ReplyWriter):
     def _more_text(self, text: str) -> bytes:
         if self._contradicted or not text:
             return b""
-        self._text.write(text)
-        self._has_text = True
+        self._text += text.encode("utf-8", "surrogatepass")
         return self._choice(self._shapes.text(text))
 
 
