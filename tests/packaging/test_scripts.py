@@ -157,7 +157,7 @@ def test_a_change_starts_a_new_worker_in_development(
     modified = (checkout / changed).stat().st_mtime
     for later in range(1, 6):
         os.utime(checkout / changed, times=(modified + later, modified + later))
-        if server.find_line(f"{changed} modified", within_seconds=3):
+        if server.find_line("Worker reloading", within_seconds=3):
             break
 
     server.get_line("Booting worker")
