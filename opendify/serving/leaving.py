@@ -1,5 +1,6 @@
 """How a worker leaves: its answers learn of it, its door closes, and nothing is left undone at Dify."""
 
+import contextlib
 import os
 import signal
 import stat
@@ -78,7 +79,9 @@ def _drain_of(worker: Worker) -> Drain | None:
 
 
 def _begin_to_leave(worker: Worker) -> None:
-    os.fchmod(worker.tmp.fileno(), _LEAVING_MODE)
+    # One that had nothing to end has closed its file before it comes here, and is gone in a moment.
+    with contextlib.suppress(ValueError):
+        os.fchmod(worker.tmp.fileno(), _LEAVING_MODE)
     if isinstance(worker, SyncWorker):
         # It serves this last answer; new clients would wait for one that never comes.
         for listener in worker.sockets:

@@ -34,10 +34,9 @@ class ClaimRenewal:
         """Renew until `remove`."""
         with self._lock:
             self._held.add(held)
-            if self._is_running:
-                return
-            self._is_running = True
-        threading.Thread(target=self._run, name="claim-renewal", daemon=True).start()
+            if not self._is_running:
+                threading.Thread(target=self._run, name="claim-renewal", daemon=True).start()
+                self._is_running = True
 
     def remove(self, held: Keeps) -> None:
         """The claim has ended."""

@@ -1,6 +1,7 @@
 """One list of dependencies: `pyproject.toml`; the lock and `requirements.txt` follow from it."""
 
 import importlib.metadata
+import re
 import subprocess
 import tomllib
 from collections.abc import Sequence
@@ -68,3 +69,12 @@ def test_there_is_one_version(project: Path) -> None:
 
 def test_the_changelog_has_a_place_for_the_next_change(project: Path) -> None:
     assert "\n## [Unreleased]\n" in (project / "CHANGELOG.md").read_text()
+
+
+def test_all_that_gunicorn_s_gevent_worker_imports_comes_with_production(project: Path) -> None:
+    extra = [each for each in importlib.metadata.requires("gunicorn") or () if 'extra == "gevent"' in each]
+    names = {re.split(r"[^A-Za-z0-9-]", each)[0] for each in extra}
+    pinned = {line.partition("==")[0] for line in (project / "requirements.txt").read_text().splitlines()}
+
+    assert names
+    assert names <= pinned

@@ -49,6 +49,7 @@ def test_new_workers_get_new_settings_and_nobody_is_refused_meanwhile(checkout: 
     assert wait_until(lambda: checkout.models() == ["second"], 20)
     assert wait_until(lambda: not any(worker.is_running() for worker in old), 20)
     assert "graceful_timeout=77" in checkout.program.log
+    assert "Exception" not in checkout.program.log, checkout.program.log
 
     models_file.write_text('{"third": "app-three"}')
     hang_up(checkout)
