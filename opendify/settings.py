@@ -114,8 +114,8 @@ class Settings(_CommonSettings):
         "DRAIN_FILE",
         read.path,
         None,
-        "While this file exists, `/health/ready` is 503, so that a load balancer sends nobody here. Unset: "
-        "`drain` in `DATA_DIR`.",
+        "While this file exists, `/health/ready` is 503, so that a load balancer sends nobody here; a "
+        "relative path starts at the project's folder. Unset: `drain` in `DATA_DIR`.",
     )
     auth_mode: AuthMode = setting(
         "AUTH_MODE",
@@ -232,7 +232,10 @@ class Settings(_CommonSettings):
         "Further `Host` names that open mode accepts when bound to loopback: a comma list.",
     )
     url_prefix: str = setting_without_default(
-        "URL_PREFIX", read.url_prefix, "", "The path below which everything is served, such as `/opendify`."
+        "URL_PREFIX",
+        read.url_prefix,
+        "",
+        "The path below which everything is served, probes too, such as `/opendify`.",
     )
     conversation_store_url: str = setting(
         "CONVERSATION_STORE_URL",
