@@ -8,24 +8,11 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.fakes.live_dify import live_dify
 from tests.fakes.waiting import wait_until
 from tests.resilience.crowds import PatientDify, answered_with, asking, assert_all_whole, can_serve, statuses
 from tests.resilience.server import MODEL, BareClient, RunningServer, running_server
 
 LIMIT = 4
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PatientDify]:
-    with live_dify() as dify:
-        yield PatientDify(dify)
-
-
-@pytest.fixture
-def patient(shared: PatientDify) -> PatientDify:
-    shared.begin_anew()
-    return shared
 
 
 @pytest.fixture(scope="module")

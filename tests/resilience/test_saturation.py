@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.fakes.live_dify import live_dify
 from tests.fakes.waiting import wait_until
 from tests.resilience.crowds import (
     PatientDify,
@@ -27,18 +26,6 @@ def assert_fast(probes: Probes) -> None:
     assert probes.failures == []
     assert probes.percentile(0.9) < PROBE_SECONDS, str(probes)
     assert probes.percentile(1.0) < 10 * PROBE_SECONDS, str(probes)
-
-
-@pytest.fixture(scope="module")
-def shared() -> Iterator[PatientDify]:
-    with live_dify() as dify:
-        yield PatientDify(dify)
-
-
-@pytest.fixture
-def patient(shared: PatientDify) -> PatientDify:
-    shared.begin_anew()
-    return shared
 
 
 @pytest.fixture(scope="module")
