@@ -1,7 +1,7 @@
 """Fields of settings classes: each knows its variable, its reader and its documentation."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -10,6 +10,7 @@ from opendify.configuration.table_text import read_secret_file
 
 _Value = TypeVar("_Value")
 _Unset = TypeVar("_Unset")
+_Section = TypeVar("_Section")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,33 +67,52 @@ def setting_without_default(
     return value
 
 
+def section(kind: type[_Section]) -> _Section:
+    """A field that holds the settings of one matter; each field of `kind` has a default."""
+    made: _Section = field(default_factory=kind, metadata={"section": kind})
+    return made
+
+
 def documented(*kinds: type) -> dict[str, SettingDoc]:
     """The documentation of all settings that are fields of these classes, by name, in their order."""
-    fields = (each for kind in kinds for each in dataclasses.fields(kind) if "doc" in each.metadata)
+    fields = [each for kind in kinds for each in _described_fields(kind)]
     docs = (cast("SettingDoc", each.metadata["doc"]) for each in fields)
     return {doc.name: doc for doc in docs}
 
 
-def read_fields(kind: type, environ: Mapping[str, str], faults: list[str]) -> dict[str, object]:
+def _described_fields(kind: type) -> Iterator[dataclasses.Field[object]]:
+    for each in dataclasses.fields(kind):
+        if "section" in each.metadata:
+            yield from _described_fields(each.metadata["section"])
+        elif "doc" in each.metadata:
+            yield each
+
+
+def read_fields(
+    kind: type, environ: Mapping[str, str], faults: list[str], environment: object = None
+) -> dict[str, object]:
     """The fields that are set, or have a default text; what is wrong with the others goes to `faults`.
 
-    The field `environment` must stand before those whose default depends on it.
+    The field `environment` must stand before sections, and fields whose default depends on it.
     """
     values: dict[str, object] = {}
     for each in dataclasses.fields(kind):
-        if "doc" not in each.metadata:
-            continue
-        doc = cast("SettingDoc", each.metadata["doc"])
-        reader = cast("Callable[[str], object]", each.metadata["reader"])
-        try:
-            text = _find_text(doc, environ) or _default_text(doc, values.get("environment"))
-            if text:
-                values[each.name] = reader(text)
-        except WrongValue as error:
-            faults.append(f"{doc.name} {error}")
-        except SettingsError as error:
-            faults += error.faults
+        environment = values.get("environment", environment)
+        if part := each.metadata.get("section"):
+            values[each.name] = part(**read_fields(part, environ, faults, environment))
+        elif "doc" in each.metadata:
+            try:
+                if text := _text_of(each.metadata["doc"], environ, environment):
+                    values[each.name] = each.metadata["reader"](text)
+            except WrongValue as error:
+                faults.append(f"{each.metadata['doc'].name} {error}")
+            except SettingsError as error:
+                faults += error.faults
     return values
+
+
+def _text_of(doc: SettingDoc, environ: Mapping[str, str], environment: object) -> str:
+    return _find_text(doc, environ) or _default_text(doc, environment)
 
 
 def find_variable(name: str, environ: Mapping[str, str]) -> str | None:
