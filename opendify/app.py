@@ -23,6 +23,7 @@ from opendify.routes.answers import register_error_handlers
 from opendify.routes.cors import install_cors
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
+from opendify.routes.people import People
 from opendify.routes.v1 import v1_blueprint
 from opendify.runs.drain import Drain
 from opendify.serving.closing import ClosingConnections
@@ -86,7 +87,8 @@ def create_app(
     app.extensions[CONCURRENCY] = concurrency
     # The server limits them, which knows how many requests a process can serve at once.
     app.extensions[SLOTS] = slots
-    app.register_blueprint(v1_blueprint(gateway, keys, _identity_rules(settings), slots))
+    people = People(keys, _identity_rules(settings), slots)
+    app.register_blueprint(v1_blueprint(gateway, keys, people))
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))

@@ -6,21 +6,12 @@ import flask
 from flask.typing import ResponseReturnValue
 
 from opendify.access.keys import KeyRing, presented_key
-from opendify.conversations.identity import (
-    CHAT_BODY_FIELDS,
-    BodyIdentity,
-    IdentityRules,
-    read_client_context,
-)
-from opendify.gateway import Gateway, Person, WholeAnswer
-from opendify.records import Caller
+from opendify.conversations.identity import CHAT_BODY_FIELDS, BodyIdentity
+from opendify.gateway import Gateway, WholeAnswer
 from opendify.routes.answers import dify_headers, event_stream, json_response
-from opendify.routes.headers import RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
-from opendify.runs.attempts import Question, read_attempt
-from opendify.serving.client_watch import client_of
+from opendify.routes.people import People
 from opendify.serving.request_body import read_body
-from opendify.serving.slots import Slots
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 from opendify.wire.openai_errors import parse_request
@@ -28,48 +19,31 @@ from opendify.wire.openai_errors import parse_request
 _RequestT = TypeVar("_RequestT", bound=SamplingParameters)
 
 
-def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: Slots) -> flask.Blueprint:
-    """The routes below `/v1`; each chat takes one of the `slots` until its answer is closed."""
+def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Blueprint:
+    """The routes below `/v1`; each chat takes a slot until its answer is closed."""
     blueprint = flask.Blueprint("v1", __name__, url_prefix="/v1")
-
-    def authenticated() -> Caller:
-        request = flask.request
-        return keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
-
-    def person(
-        caller: Caller, raw: bytes, body: SamplingParameters, safety_identifier: object = None
-    ) -> Person:
-        request = flask.request
-        headers = RequestHeaders(request.environ)
-        context = read_client_context(headers, _identity(body, safety_identifier), rules)
-        question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
-        attempt = read_attempt(headers, caller, question)
-        return Person(caller, context, client_of(request.environ), attempt)
-
-    def enter(who: Person) -> None:
-        slots.enter(flask.request.environ, who.client)
 
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
-        caller = authenticated()
+        caller = people.caller()
         raw = read_body(flask.request)
         body = _with_deployment(parse_request(ChatCompletionRequest, raw))
-        who = person(caller, raw, body, body.safety_identifier)
-        enter(who)
+        person = people.person(caller, raw, _identity(body, body.safety_identifier))
+        people.enter(person)
         if body.stream:
-            return event_stream(gateway.stream_chat_completion(body, who))
-        return _whole(gateway.create_chat_completion(body, who))
+            return event_stream(gateway.stream_chat_completion(body, person))
+        return _whole(gateway.create_chat_completion(body, person))
 
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
-        caller = authenticated()
+        caller = people.caller()
         raw = read_body(flask.request)
         body = _with_deployment(parse_request(CompletionRequest, raw))
-        who = person(caller, raw, body)
-        enter(who)
+        person = people.person(caller, raw, _identity(body))
+        people.enter(person)
         if body.stream:
-            return event_stream(gateway.stream_completion(body, who))
-        return _whole(gateway.create_completion(body, who))
+            return event_stream(gateway.stream_completion(body, person))
+        return _whole(gateway.create_completion(body, person))
 
     @blueprint.get("/models")
     def list_models() -> ResponseReturnValue:
@@ -77,18 +51,18 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, rules: IdentityRules, slots: S
         request = flask.request
         if not keys.is_open_to(request.remote_addr) and not presented_key(request.headers):
             return json_response({"object": "list", "data": []})
-        authenticated()
+        people.caller()
         return json_response({"object": "list", "data": gateway.list_models()})
 
     @blueprint.get("/models/<path:model>")
     def get_model(model: str) -> ResponseReturnValue:
-        authenticated()
+        people.caller()
         return json_response(gateway.get_model(model))
 
     return blueprint
 
 
-def _identity(body: SamplingParameters, safety_identifier: object) -> BodyIdentity:
+def _identity(body: SamplingParameters, safety_identifier: object = None) -> BodyIdentity:
     """What the body tells of its sender: its own fields over those in its `metadata`."""
     metadata = body.metadata if isinstance(body.metadata, dict) else {}
     named = {name: getattr(body, name) or metadata.get(name) for name in CHAT_BODY_FIELDS}
