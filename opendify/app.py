@@ -75,23 +75,20 @@ def create_app(
         now=now,
         sleep=sleep,
     )
-    slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     app = _App("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
     observe_requests(app)
     install_cors(app, settings, keys)
     register_error_handlers(app)
-    app.extensions["opendify"] = gateway
-    app.extensions[DRAIN] = drain
-    app.extensions[CONCURRENCY] = concurrency
-    # The server limits them, which knows how many requests a process can serve at once.
-    app.extensions[SLOTS] = slots
+    slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     people = People(keys, _identity_rules(settings), slots)
-    app.register_blueprint(v1_blueprint(gateway, keys, people))
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
+    app.register_blueprint(v1_blueprint(gateway, keys, people))
     app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
+    # What the server looks for: it limits the slots, which knows how many requests a process can serve.
+    app.extensions |= {"opendify": gateway, DRAIN: drain, CONCURRENCY: concurrency, SLOTS: slots}
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
     app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]

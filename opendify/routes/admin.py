@@ -32,83 +32,86 @@ class CleanupRequest(BaseModel):
 
 
 def admin_blueprint(admin: ConversationAdmin, keys: KeyRing) -> flask.Blueprint:
-    """The routes below `/v1/conversation`, which open with the admin key."""
+    """The routes below `/v1/conversation`, which open with the admin key; one looks, the rest acts."""
     blueprint = flask.Blueprint("admin", __name__, url_prefix="/v1/conversation")
+    routes = _Routes(admin)
 
+    @blueprint.before_request
     def require_admin() -> None:
-        keys.authenticate_admin(flask.request.headers, flask.request.remote_addr)
+        request = flask.request
+        only_counts = request.endpoint == "admin.count_conversations"
+        let_in = keys.authenticate_observer if only_counts else keys.authenticate_admin
+        let_in(request.headers, request.remote_addr)
 
-    @blueprint.get("/mappings")
-    def count_conversations() -> ResponseReturnValue:
-        keys.authenticate_observer(flask.request.headers, flask.request.remote_addr)
-        return json_response(statistics_shape(admin.statistics(), admin.now()))
+    blueprint.get("/mappings")(routes.count_conversations)
+    blueprint.get("/recent")(routes.list_recent)
+    blueprint.post("/cleanup")(routes.clean_up)
+    blueprint.get("/database/info")(routes.describe_database)
+    blueprint.post("/database/optimize")(routes.optimize_database)
+    blueprint.delete("/mappings/<stored_id>")(routes.delete_conversation)
+    blueprint.delete("/users/<path:user>")(routes.delete_user)
+    blueprint.register_error_handler(StoreUnavailable, _answer_store_unavailable)
+    return blueprint
 
-    @blueprint.get("/recent")
-    def list_recent() -> ResponseReturnValue:
-        require_admin()
-        limit, now = _limit(), admin.now()
-        recent = [conversation_shape(each, now) for each in admin.recent(limit)]
+
+class _Routes:
+    """What each route does, once it is known that the caller may."""
+
+    def __init__(self, admin: ConversationAdmin) -> None:
+        self._admin = admin
+
+    def count_conversations(self) -> ResponseReturnValue:
+        return json_response(statistics_shape(self._admin.statistics(), self._admin.now()))
+
+    def list_recent(self) -> ResponseReturnValue:
+        limit, now = _limit(), self._admin.now()
+        recent = [conversation_shape(each, now) for each in self._admin.recent(limit)]
         return json_response({"recent_mappings": recent, "limit": limit, "timestamp": int(now)})
 
-    @blueprint.post("/cleanup")
-    def clean_up() -> ResponseReturnValue:
-        require_admin()
+    def clean_up(self) -> ResponseReturnValue:
         asked = parse(CleanupRequest) if flask.request.get_data() else CleanupRequest()
-        days = admin.default_max_age_days if asked.max_age_days is None else asked.max_age_days
-        removed = admin.clean_up(days)
+        days = self._admin.default_max_age_days if asked.max_age_days is None else asked.max_age_days
+        removed = self._admin.clean_up(days)
         _note("clean up", removed=removed, max_age_days=days)
-        return json_response({"removed_count": removed, "max_age_days": days, "timestamp": int(admin.now())})
-
-    @blueprint.get("/database/info")
-    def describe_database() -> ResponseReturnValue:
-        require_admin()
-        about = dict(admin.about())
-        names = {"path": "database_path", "size_bytes": "database_size_bytes"}
-        known = {older: about[name] for name, older in names.items() if name in about}
-        count = admin.statistics().conversations
-        return json_response({**about, **known, "mapping_count": count, "timestamp": int(admin.now())})
-
-    @blueprint.post("/database/optimize")
-    def optimize_database() -> ResponseReturnValue:
-        require_admin()
-        admin.optimize()
-        _note("optimize")
         return json_response(
-            {
-                "status": "success",
-                "message": "The conversation store is optimized.",
-                "timestamp": int(admin.now()),
-            }
+            {"removed_count": removed, "max_age_days": days, "timestamp": int(self._admin.now())}
         )
 
-    @blueprint.delete("/mappings/<stored_id>")
-    def delete_conversation(stored_id: str) -> ResponseReturnValue:
-        require_admin()
+    def describe_database(self) -> ResponseReturnValue:
+        about = dict(self._admin.about())
+        names = {"path": "database_path", "size_bytes": "database_size_bytes"}
+        known = {older: about[name] for name, older in names.items() if name in about}
+        count = self._admin.statistics().conversations
+        return json_response({**about, **known, "mapping_count": count, "timestamp": int(self._admin.now())})
+
+    def optimize_database(self) -> ResponseReturnValue:
+        self._admin.optimize()
+        _note("optimize")
+        message = "The conversation store is optimized."
+        return json_response({"status": "success", "message": message, "timestamp": int(self._admin.now())})
+
+    def delete_conversation(self, stored_id: str) -> ResponseReturnValue:
         at_dify = _flag("dify")
-        admin.delete(stored_id, at_dify=at_dify)
+        self._admin.delete(stored_id, at_dify=at_dify)
         _note("delete conversation", conversation=stored_id, at_dify=at_dify)
         return json_response({"id": stored_id, "deleted": True, "deleted_at_dify": at_dify})
 
-    @blueprint.delete("/users/<path:user>")
-    def delete_user(user: str) -> ResponseReturnValue:
-        require_admin()
+    def delete_user(self, user: str) -> ResponseReturnValue:
         at_dify = _flag("dify")
-        deletion = admin.delete_user(user, flask.request.args.get("key") or None, at_dify=at_dify)
+        deletion = self._admin.delete_user(user, flask.request.args.get("key") or None, at_dify=at_dify)
         _note("delete user", deleted=deletion.deleted, failures=len(deletion.failures), at_dify=at_dify)
         return json_response(user_deletion_shape(deletion))
 
-    @blueprint.errorhandler(StoreUnavailable)
-    def answer_store_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
-        logger.warning("the conversation store did not answer an admin", exc_info=error)
-        ours = GatewayError(
-            "The conversation store cannot be reached or cannot answer; the log says why.",
-            code="store_unavailable",
-            retry_after_seconds=_STORE_RETRY_SECONDS,
-        )
-        flask.g.log_fields["error"] = ours.code
-        return json_response(ours.to_body(), 503, ours.headers())
 
-    return blueprint
+def _answer_store_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
+    logger.warning("the conversation store did not answer an admin", exc_info=error)
+    ours = GatewayError(
+        "The conversation store cannot be reached or cannot answer; the log says why.",
+        code="store_unavailable",
+        retry_after_seconds=_STORE_RETRY_SECONDS,
+    )
+    flask.g.log_fields["error"] = ours.code
+    return json_response(ours.to_body(), 503, ours.headers())
 
 
 def _note(action: str, **facts: object) -> None:
