@@ -8,7 +8,8 @@ from typing import Final
 
 from opendify.configuration.cpus import default_workers, effective_cpus
 from opendify.configuration.fields import SettingDoc, documented
-from opendify.configuration.model_table import AppMode, DifyApp, IntoInput, Placement, Reasoning
+from opendify.configuration.model_options import IntoInput, Placement
+from opendify.configuration.model_table import AppMode, DifyApp, Reasoning
 from opendify.configuration.model_variables import MODEL_SETTINGS
 from opendify.configuration.readers import PROJECT_FOLDER, ApiKey, SettingsError
 from opendify.settings.common import Environment, LogLevel
