@@ -135,6 +135,13 @@ class ConversationNotFound(InvalidRequest):
     code = "conversation_not_found"
 
 
+class FileNotStored(InvalidRequest):
+    """The caller has no such file."""
+
+    status = 404
+    code = "file_not_found"
+
+
 class RouteNotFound(InvalidRequest):
     """No such URL."""
 
@@ -193,6 +200,24 @@ class QuotaExceeded(GatewayError):
     should_retry = False
     may_have_begun = False
     is_of_the_app = True
+
+
+class FileStorageFull(GatewayError):
+    """All files together take as much room as they may."""
+
+    status = 507
+    code = "file_storage_full"
+    should_retry = False
+    may_have_begun = False
+
+
+class FileStorageUnavailable(GatewayError):
+    """Files cannot be read or written at the moment."""
+
+    status = 503
+    code = "file_storage_unavailable"
+    retry_after_seconds = 5
+    may_have_begun = False
 
 
 class ClientLeft(GatewayError):

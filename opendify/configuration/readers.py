@@ -154,6 +154,12 @@ def answer_store(text: str) -> str:
         raise WrongValue(f"{error}, auto or off") from None
 
 
+def file_store_url(text: str) -> str:
+    if not re.match(r"file:///\S", text) or not is_printable(text):
+        raise WrongValue("must be file:///data/NAME")
+    return text
+
+
 def header_names(text: str) -> tuple[str, ...]:
     names = split_list(text)
     for name in names:

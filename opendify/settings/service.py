@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
-from opendify.configuration.fields import setting, setting_without_default
+from opendify.configuration.fields import section, setting, setting_without_default
 from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates
 from opendify.settings.common import CommonSettings
+from opendify.settings.files import FileSettings
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
 
@@ -248,6 +249,7 @@ class Settings(CommonSettings):
         "600",
         "Seconds after which an app's mode and input form are asked of Dify again.",
     )
+    files: FileSettings = section(FileSettings)
     server_host: str = setting(
         "SERVER_HOST",
         read.host,

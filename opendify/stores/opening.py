@@ -53,9 +53,14 @@ def sqlite_path(url: str, data_dir: Path) -> Path:
         raise ValueError(
             "a SQLite URL is sqlite:///data/NAME.db, or sqlite:////absolute/path.db, and has no options"
         )
-    first, _, rest = path.partition("/")
-    is_in_data_dir = rest and first in ("data", data_dir.name)
-    found = (data_dir / rest if is_in_data_dir else data_dir.parent / path).absolute()
+    found = anchored(path, data_dir)
     if found == data_dir.absolute():
         raise ValueError("a SQLite URL names a file, and this is the data folder")
     return found
+
+
+def anchored(path: str, data_dir: Path) -> Path:
+    """`path`, absolute: `data/NAME` lies in `data_dir`, any other relative one in the folder above it."""
+    first, _, rest = path.partition("/")
+    is_in_data_dir = rest and first in ("data", data_dir.name)
+    return (data_dir / rest if is_in_data_dir else data_dir.parent / path).absolute()

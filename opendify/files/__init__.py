@@ -1,0 +1,1 @@
+"""Where files are kept: those that clients upload, and those that apps make."""

@@ -1,0 +1,44 @@
+"""Where files are kept, how much room they may take, and for how long."""
+
+from dataclasses import dataclass
+
+from opendify.configuration import readers as read
+from opendify.configuration.fields import setting
+
+SECONDS_PER_DAY = 86_400
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSettings:
+    """The settings of the room `files`."""
+
+    store_url: str = setting(
+        "FILE_STORE_URL",
+        read.file_store_url,
+        "file:///data/files",
+        "Where files are kept: `file:///data/NAME` (a folder in `DATA_DIR`).",
+    )
+    max_bytes: int = setting(
+        "FILES_MAX_BYTES",
+        read.whole_number(1_024, 10 * 1024**3),
+        str(100 * 1024**2),
+        "The largest file in bytes that can be uploaded to `/v1/files`.",
+    )
+    max_total_bytes: int = setting(
+        "FILES_MAX_TOTAL_BYTES",
+        read.whole_number(1_024, 10**15),
+        str(10 * 1024**3),
+        "Bytes of all files together; what would be more is refused.",
+    )
+    ttl_days: float = setting(
+        "FILES_TTL_DAYS",
+        read.days(0, 36_500),
+        "30",
+        "Days after which an uploaded file is deleted, if its upload named no earlier time; 0 is never.",
+    )
+
+    def expires_at(self, now: float, after_seconds: float | None = None) -> int | None:
+        """When a file of `now` expires that is wanted for so long; None is never."""
+        limits = [after_seconds, self.ttl_days * SECONDS_PER_DAY or None]
+        seconds = [each for each in limits if each is not None]
+        return int(now + min(seconds)) if seconds else None
