@@ -94,8 +94,9 @@ def budgets() -> list[Budget]:
     app, server = load_settings(environ), load_server_settings({})
     compose = yaml.safe_load((PROJECT / "docker-compose.yml").read_text())["services"]["opendify"]
     docker = float(compose["stop_grace_period"].removesuffix("s"))
+    deployment = yaml.safe_load((PROJECT / "deploy/kubernetes/base/deployment.yaml").read_text())
     # Kubernetes counts the pod's preparation (`preStop`) in.
-    kubernetes = docker + 20
+    kubernetes = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     asking, ending, idle = "an answer", "a restart", "an idle connection"
     return [
         Budget(asking, "KEEPALIVE_SECONDS", app.keepalive_seconds, "a silent stream gets a comment"),

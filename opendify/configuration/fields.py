@@ -40,6 +40,7 @@ def setting(
     *,
     development_default: str | None = None,
     alias: str | None = None,
+    is_secret: bool = False,
 ) -> _Value:
     """A field whose default is written as an operator would write it, and read alike."""
     doc = SettingDoc(
@@ -48,8 +49,9 @@ def setting(
         default=default,
         development_default=development_default,
         alias=alias,
+        is_secret=is_secret,
     )
-    return field(default=reader(default), metadata={"doc": doc, "reader": reader})
+    return field(default=reader(default), repr=not is_secret, metadata={"doc": doc, "reader": reader})
 
 
 def setting_without_default(

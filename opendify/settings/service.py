@@ -167,6 +167,7 @@ class Settings(CommonSettings):
         "sqlite:///data/conversations.db",
         "Where conversations are remembered: `sqlite:///data/NAME.db` (in `DATA_DIR`), `redis://…` (also "
         "`rediss://`, `redis+sentinel://`, `redis+cluster://`) or `postgresql://…`.",
+        is_secret=True,
     )
     conversation_ttl_days: float = setting(
         "CONVERSATION_TTL_DAYS",
