@@ -2,7 +2,7 @@
 
 import click
 
-from opendify.cli.backup import backup, restore
+from opendify.cli.backup import backup, restore, verify_backup
 from opendify.cli.conversations import conversations
 from opendify.cli.drain import drain, undrain
 from opendify.cli.simulate import simulate
@@ -13,5 +13,5 @@ def main() -> None:
     """Makes any Dify app look like an OpenAI model."""
 
 
-for command in (backup, conversations, drain, restore, simulate, undrain):
+for command in (backup, conversations, drain, restore, simulate, undrain, verify_backup):
     main.add_command(command)

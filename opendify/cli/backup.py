@@ -1,29 +1,58 @@
-"""`opendify backup` and `opendify restore`: everything stored, in one proved file."""
+"""`opendify backup`, `verify-backup` and `restore`: everything stored, in one proved file."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from opendify.cli.running import counted, operating
-from opendify.conversation_admin.archive import is_backup, restore_backup, write_backup
+from opendify.conversation_admin.archive import is_backup, read_backup, restore_backup, write_backup
+from opendify.conversation_admin.retention import backup_name, outlived
+from opendify.stores.backup import WrongFile
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.argument("file", type=_FILE)
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Replace FILE, if it is an older backup.")
-def backup(file: Path, *, force: bool) -> None:
+@click.option("--keep-hourly", type=_COUNT, default=24, show_default=True, help="Hours, for a folder.")
+@click.option("--keep-daily", type=_COUNT, default=30, show_default=True, help="Days, for a folder.")
+def backup(file: Path, *, force: bool, keep_hourly: int, keep_daily: int) -> None:
     """Write all stored conversations to FILE, while the service goes on.
 
-    The file is read back and checked before it appears under its name.
+    The file is read back and checked before it appears under its name. Where FILE is
+    a folder, the backup gets a name by its time, and older ones go: one is kept of
+    each hour, and then one of each day.
     """
+    into_folder, now = file.is_dir(), datetime.now(UTC)
+    if into_folder:
+        folder, file = file, file / backup_name(now)
     if file.exists() and not (force and is_backup(file)):
         said = "is no backup" if force else "exists; --force replaces an older backup"
         raise click.ClickException(f"{file} {said}")
     with operating() as operator:
         manifest = write_backup(operator.place, file)
     click.echo(f"{file}: {counted(manifest.conversations, 'conversation')}, sha256 {manifest.sha256}")
+    if into_folder:
+        _remove_outlived(folder, now, hourly=keep_hourly, daily=keep_daily)
+
+
+@click.command("verify-backup")
+@click.argument("files", type=_FILE, nargs=-1, required=True)
+def verify_backup(files: tuple[Path, ...]) -> None:
+    """Prove that each of FILES is whole, by reading all of it."""
+    faults = 0
+    for file in files:
+        try:
+            manifest = read_backup(file)
+        except (WrongFile, OSError) as fault:
+            faults += 1
+            click.echo(str(fault), err=True)
+        else:
+            click.echo(f"{file}: {counted(manifest.conversations, 'conversation')} of {manifest.created_at}")
+    raise SystemExit(1 if faults else 0)
 
 
 @click.command()
@@ -46,3 +75,11 @@ def restore(file: Path, *, yes: bool) -> None:
         click.echo(f"{restored.imported.added} added, {restored.imported.present} were there already")
     if restored.kept:
         click.echo(f"the old file is kept as {restored.kept}")
+
+
+def _remove_outlived(folder: Path, now: datetime, *, hourly: int, daily: int) -> None:
+    names = outlived((each.name for each in folder.iterdir()), now, hourly=hourly, daily=daily)
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+    if names:
+        click.echo(f"{counted(len(names), 'older backup')} removed")

@@ -127,6 +127,18 @@ def restore_backup(place: StorePlace, file: Path) -> Restored:
         return Restored(manifest, kept=replace_database(database, payload))
 
 
+def read_backup(file: Path) -> Manifest:
+    """What `file` says of itself, once it is proved to be whole; nothing is restored.
+
+    Raises:
+        WrongFile: It is damaged or no backup.
+        OSError: It cannot be read.
+    """
+    with _working_folder(Path(tempfile.gettempdir())) as folder:
+        manifest, _ = _unpack(file, folder)
+    return manifest
+
+
 def is_backup(file: Path) -> bool:
     """Whether `file` is a backup, whole or not."""
     try:
