@@ -9,6 +9,8 @@ from typing import Final, Self
 
 # So long may one wait last before life is shown and the time is looked at.
 _STEP_SECONDS: Final = 0.5
+# The kernel would hold megabytes for a client that does not read; this is beside what is on its way to it.
+_MOST_UNSENT_BYTES: Final = 65_536
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -28,6 +30,8 @@ class ClientSocket(socket.socket):
         """`accepted` itself is of no use afterwards."""
         ours = cls(accepted.family, accepted.type, accepted.proto, accepted.detach())
         ours.write_seconds, ours.beat = write_seconds, beat
+        if ours.family != socket.AF_UNIX:
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MOST_UNSENT_BYTES)
         ours.setblocking(True)
         return ours
 

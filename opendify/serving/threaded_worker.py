@@ -10,12 +10,11 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Final
 
-from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from opendify.serving.base_worker import BaseWorker
-from opendify.serving.client_socket import ClientSocket
-from opendify.serving.receiving import RequestReceiver
+from opendify.serving.connection import Connection, is_readable, is_writable
+from opendify.serving.pipelining import PipelineLine
 
 _RECEIVE_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 0.25
@@ -23,23 +22,10 @@ _LINGER_SECONDS: Final = 2.0
 _YIELD_SECONDS: Final = 0.0005
 _MOST_YIELDS: Final = 8
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Of so many threads one serves clients that ask on before they were answered.
+_THREADS_A_TURN: Final = 64
 # So many of the largest bodies may be on their way to one worker.
 _LARGEST_BODIES: Final = 4
-
-
-class Connection(TConn):
-    """A client's connection and, while the main loop waits for it, until when."""
-
-    sock: ClientSocket
-    parser: RequestReceiver
-
-    def __init__(
-        self, cfg: Config, sock: ClientSocket, client: tuple[str, int], server: tuple[str, int]
-    ) -> None:
-        super().__init__(cfg, sock, client, server)
-        self.initialized = True
-        self.deadline = 0.0
-        self.was_answered = False
 
 
 class ThreadedWorker(BaseWorker, ThreadWorker):
@@ -54,6 +40,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         """As in the base class."""
         self._most_kept = self.max_keepalived
         self._busy = 0
+        self._line: PipelineLine[Connection] = PipelineLine(max(1, self.cfg.threads // _THREADS_A_TURN))
         self._waiting: dict[Connection, None] = {}
         self._sweep_at = 0.0
         super().init_process()
@@ -78,15 +65,12 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         if self._leaves_it_to_others(listener):
             return
         try:
-            sock, address = listener.accept()
+            connection = Connection.accepted(self.cfg, listener, self.limits)
         except OSError as error:
             self._forgive(error)
             return
         if self.nr_conns >= self.worker_connections - 1:
             self._drop_oldest()
-        client = ClientSocket.around(sock, write_seconds=self.limits.write_seconds)
-        connection = Connection(self.cfg, client, address, listener.getsockname())
-        connection.parser = RequestReceiver(self.cfg, address, most_body_bytes=self.limits.most_body_bytes)
         self.nr_conns += 1
         self._await_request(connection)
 
@@ -105,6 +89,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             super().finish_request(conn, fs)
             return
         self._busy -= 1
+        self._line.leave(conn)
         try:
             if conn.sock.fileno() < 0:
                 # Gunicorn closes it where an answer broke off.
@@ -112,7 +97,6 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
                 return
             conn.sock.setblocking(False)
             if fs.result():
-                conn.was_answered = True
                 conn.parser.begin_next()
                 self._keep(conn)
             else:
@@ -120,6 +104,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         except Exception:
             self.log.exception("A connection failed by a fault of ours")
             self._close(conn)
+        self._answer_next_in_line()
 
     def murder_pending(self) -> None:
         """Let go of every client that took too long; also the place for whatever is due now and then."""
@@ -141,7 +126,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             if self.place is None or self.place.is_least_busy:
                 return False
             time.sleep(_YIELD_SECONDS)
-            if not _is_readable(listener):
+            if not is_readable(listener):
                 return True
         # They may hang; nobody waits for ever.
         return False
@@ -202,16 +187,25 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             connection.parser.note_consent()
 
     def _begin_answer(self, connection: Connection) -> None:
-        if connection.was_answered and not _is_writable(connection.sock):
-            # It asks and asks, and reads no answer.
-            connection.deadline = time.monotonic() + self.limits.write_seconds
-            self._wait(connection, selectors.EVENT_WRITE, self._answer)
+        if connection.pipelines:
+            self._line.join(connection)
+            self._answer_next_in_line()
         else:
             self._hand_over(connection)
 
-    def _answer(self, connection: Connection) -> None:
+    def _answer_next_in_line(self) -> None:
+        while connection := self._line.next():
+            if is_writable(connection.sock):
+                self._hand_over(connection)
+                continue
+            # It asks and asks, and reads no answer.
+            self._line.leave(connection)
+            connection.deadline = time.monotonic() + self.limits.write_seconds
+            self._wait(connection, selectors.EVENT_WRITE, self._rejoin)
+
+    def _rejoin(self, connection: Connection) -> None:
         self._stop_waiting(connection)
-        self._hand_over(connection)
+        self._begin_answer(connection)
 
     def _hand_over(self, connection: Connection) -> None:
         self._busy += 1
@@ -222,7 +216,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
 
     def _keep(self, connection: Connection) -> None:
         if connection.parser.received_bytes:
-            # It did not wait for the answer before it asked again.
+            connection.pipelines = True
             if connection.parser.is_ready:
                 self._begin_answer(connection)
             else:
@@ -285,21 +279,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         if not self.alive:
             self.place.hide()
             return
-        self.place.show(self._busy + len(self._waiting), len(self.keepalived_conns))
+        self.place.show(self._busy + len(self._line) + len(self._waiting), len(self.keepalived_conns))
         # Kept connections bring their requests here, however busy it is; so now clients shall come anew.
         too_many = self.place.requests_above_least > self.cfg.threads // 4
         self.max_keepalived = 0 if too_many else self._most_kept
-
-
-def _is_readable(sock: socket.socket) -> bool:
-    return _is_ready(sock, selectors.EVENT_READ)
-
-
-def _is_writable(sock: socket.socket) -> bool:
-    return _is_ready(sock, selectors.EVENT_WRITE)
-
-
-def _is_ready(sock: socket.socket, event: int) -> bool:
-    with selectors.PollSelector() as selector:
-        selector.register(sock, event)
-        return bool(selector.select(0))

@@ -218,3 +218,30 @@ def _answers_at_once(wire: Wire) -> None:
     wire.head()
     wire.chunk(message("Hello") + END)
     wire.end()
+
+
+def test_probes_do_not_wait_behind_hundreds_who_ask_on_and_read_no_answer(dify: LiveDify) -> None:
+    with running_server(dify, GUNICORN_WORKERS="1", GUNICORN_THREADS="64") as server:
+        with attackers(server, _asks_on_and_reads_nothing, 200) as alive:
+            with probing(server.port, PROBED) as probes:
+                time.sleep(2.0)
+            assert len(alive) == 200
+        assert not probes.failures
+        assert probes.percentile(0.9) < PROBE_SECONDS, probes
+
+
+def _asks_on_and_reads_nothing(client: BareClient, step: int) -> None:
+    client.socket.settimeout(0.001)
+    with contextlib.suppress(TimeoutError):
+        client.socket.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+    del step
+
+
+def test_requests_that_were_sent_ahead_are_all_answered_in_order(server: RunningServer) -> None:
+    paths = [b"/v1/models/bot", b"/nowhere", b"/health/live"] * 20
+    with server.client() as client:
+        client.send(b"".join(b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path for path in paths))
+        client.send(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answers = client.read_to_end().split(b"HTTP/1.1 ")[1:]
+
+    assert [answer[:3] for answer in answers] == [b"200", b"404", b"200"] * 20 + [b"200"]

@@ -1,0 +1,59 @@
+"""A client's connection, as the threaded worker's main loop sees it."""
+
+import selectors
+import socket
+from typing import Self
+
+from gunicorn.config import Config
+from gunicorn.workers.gthread import TConn
+
+from opendify.serving.client_socket import ClientSocket
+from opendify.serving.limits import ClientLimits
+from opendify.serving.receiving import RequestReceiver
+
+
+class Connection(TConn):
+    """A client and, while the main loop waits for it, until when.
+
+    `pipelines` says that it has asked on before it was answered.
+    """
+
+    sock: ClientSocket
+    parser: RequestReceiver
+
+    def __init__(
+        self, cfg: Config, sock: ClientSocket, client: tuple[str, int], server: tuple[str, int]
+    ) -> None:
+        super().__init__(cfg, sock, client, server)
+        self.initialized = True
+        self.deadline = 0.0
+        self.pipelines = False
+
+    @classmethod
+    def accepted(cls, cfg: Config, listener: socket.socket, limits: ClientLimits) -> Self:
+        """The next client of `listener`.
+
+        Raises:
+            OSError: There is none, or no descriptor is left for it.
+        """
+        sock, address = listener.accept()
+        client = ClientSocket.around(sock, write_seconds=limits.write_seconds)
+        connection = cls(cfg, client, address, listener.getsockname())
+        connection.parser = RequestReceiver(cfg, address, most_body_bytes=limits.most_body_bytes)
+        return connection
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Whether something came, or there is a client to accept."""
+    return _is_ready(sock, selectors.EVENT_READ)
+
+
+def is_writable(sock: socket.socket) -> bool:
+    """Whether the client takes what it is sent."""
+    return _is_ready(sock, selectors.EVENT_WRITE)
+
+
+def _is_ready(sock: socket.socket, event: int) -> bool:
+    with selectors.PollSelector() as selector:
+        selector.register(sock, event)
+        return bool(selector.select(0))
