@@ -138,6 +138,11 @@ def worker_int(worker: Worker) -> None:
     leaving.leave_at_once(worker)
 
 
+def worker_abort(worker: Worker) -> None:
+    """The worker has hung for longer than its timeout."""
+    leaving.leave_after_abort(worker)
+
+
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """The worker has ended but for what it left behind."""
     leaving.finish_leaving(worker)

@@ -3,6 +3,7 @@
 import contextlib
 import secrets
 import socket
+from http import HTTPStatus
 from typing import Any, Final
 
 from gunicorn import util
@@ -76,6 +77,8 @@ class BaseWorker(Worker):
 
 
 def _refusal(fault: BaseException) -> tuple[str, GatewayError]:
+    if isinstance(fault, GatewayError):
+        return f"{fault.status} {HTTPStatus(fault.status).phrase}", fault
     # What the app wanted to send is no fault of the client's. The stubs do not know these yet.
     ours = (http.InvalidResponseHeader, http.InvalidResponseHeaderName)  # type: ignore[attr-defined]
     is_ours = isinstance(fault, ours)

@@ -36,6 +36,10 @@ class GeventWorker(BaseWorker, GunicornsGeventWorker):
             return super().handle_request(listener_name, req, sock, addr)
         sock.expect_body(self.limits.body_seconds)
         try:
-            return super().handle_request(listener_name, req, sock, addr)
+            goes_on = super().handle_request(listener_name, req, sock, addr)
         finally:
             sock.expect_head(self.cfg.keepalive, self.limits.head_seconds)
+        if not self.alive:
+            # An answer that hung was broken off, and Gunicorn would wait for a next request.
+            raise StopIteration
+        return goes_on

@@ -59,6 +59,17 @@ def leave_at_once(worker: Worker) -> None:
         worker.method_queue.defer(lambda: None)  # Its main thread sleeps.
 
 
+def leave_after_abort(worker: Worker) -> None:
+    """The worker hung until its master broke that off: Gunicorn's `worker_abort`.
+
+    With gevent only the greenlet that hung has ended. The others may end their answers,
+    while a successor takes new clients.
+    """
+    drain = _drain_of(worker)
+    if drain:
+        drain.begin()
+
+
 def finish_leaving(worker: Worker) -> None:
     """The worker's loop has ended: what it began is stopped at Dify, and its claims are given up."""
     drain = _drain_of(worker)

@@ -1,5 +1,6 @@
 """Turns of clients that go on asking before they were answered: few at once, who waits longest first."""
 
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 _Client = TypeVar("_Client")
@@ -19,6 +20,9 @@ class PipelineLine(Generic[_Client]):
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+    def __iter__(self) -> Iterator[_Client]:
+        return iter(self._waiting)
 
     def join(self, client: _Client) -> None:
         """Wait for a turn, behind all others."""

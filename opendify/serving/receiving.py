@@ -39,6 +39,12 @@ class RequestReceiver(RequestParser):
         else:
             self._take_head(piece)
 
+    def refuse(self, error: Exception) -> None:
+        """Have `next` raise `error`, and forget what came."""
+        self._received.take_all()
+        self.received_bytes = 0
+        self._refuse(error)
+
     def begin_next(self) -> None:
         """Forget the request that was answered; what came behind it is the next one's."""
         behind = self._received.take_all()

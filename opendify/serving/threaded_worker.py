@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from itertools import chain
 from typing import Final
 
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from opendify.errors import WorkerBusy
 from opendify.serving.base_worker import BaseWorker
 from opendify.serving.connection import Connection, is_readable, is_writable
 from opendify.serving.pipelining import PipelineLine
@@ -24,8 +26,9 @@ _MOST_YIELDS: Final = 8
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of so many threads one serves clients that ask on before they were answered.
 _THREADS_A_TURN: Final = 64
-# So many of the largest bodies may be on their way to one worker.
+# A worker holds as much as so many of the largest bodies, on their way or of requests that it answers.
 _LARGEST_BODIES: Final = 4
+_TOO_MANY_BYTES: Final = "The server holds as many large requests as it can; please try again."
 
 
 class ThreadedWorker(BaseWorker, ThreadWorker):
@@ -39,7 +42,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
     def init_process(self) -> None:
         """As in the base class."""
         self._most_kept = self.max_keepalived
-        self._busy = 0
+        self._answering: set[Connection] = set()
         self._line: PipelineLine[Connection] = PipelineLine(max(1, self.cfg.threads // _THREADS_A_TURN))
         self._waiting: dict[Connection, None] = {}
         self._sweep_at = 0.0
@@ -88,7 +91,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         if not isinstance(conn, Connection):
             super().finish_request(conn, fs)
             return
-        self._busy -= 1
+        self._answering.discard(conn)
         self._line.leave(conn)
         try:
             if conn.sock.fileno() < 0:
@@ -208,7 +211,7 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         self._begin_answer(connection)
 
     def _hand_over(self, connection: Connection) -> None:
-        self._busy += 1
+        self._answering.add(connection)
         self._show_load()
         # Nothing of it is missing, or it will be refused: nobody is to be told to send a body any more.
         connection.parser.note_consent()
@@ -246,13 +249,19 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             self._drop(connection)
 
     def _bound_memory(self, latest: Connection) -> None:
-        """Where the bodies that are on their way are too much together, the oldest large one goes."""
+        """Where all bodies together are too much, the oldest large one that is on its way is refused."""
         share = self.limits.most_body_bytes // self.worker_connections
         if latest.parser.received_bytes <= share or latest not in self._waiting:
             return
-        held = sum(each.parser.received_bytes for each in self._waiting)
-        if held > _LARGEST_BODIES * self.limits.most_body_bytes:
-            self._drop(next(each for each in self._waiting if each.parser.received_bytes > share))
+        everybody = chain(self._waiting, self._line, self._answering)
+        if (
+            sum(each.parser.received_bytes for each in everybody)
+            > _LARGEST_BODIES * self.limits.most_body_bytes
+        ):
+            victim = next(each for each in self._waiting if each.parser.received_bytes > share)
+            self._stop_waiting(victim)
+            victim.parser.refuse(WorkerBusy(_TOO_MANY_BYTES))
+            self._hand_over(victim)
 
     def _drop_oldest(self) -> None:
         """Make room: who has been waited for longest goes, or who has nothing to ask."""
@@ -279,7 +288,8 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         if not self.alive:
             self.place.hide()
             return
-        self.place.show(self._busy + len(self._line) + len(self._waiting), len(self.keepalived_conns))
+        requests = len(self._answering) + len(self._line) + len(self._waiting)
+        self.place.show(requests, len(self.keepalived_conns))
         # Kept connections bring their requests here, however busy it is; so now clients shall come anew.
         too_many = self.place.requests_above_least > self.cfg.threads // 4
         self.max_keepalived = 0 if too_many else self._most_kept

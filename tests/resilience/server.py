@@ -133,8 +133,10 @@ class AnyDify(Protocol):
 
 
 @contextmanager
-def running_server(dify: AnyDify, **environment: str) -> Iterator[RunningServer]:
+def running_server(dify: AnyDify, *, app: str = "main:app", **environment: str) -> Iterator[RunningServer]:
     """One model, `bot`, open to everybody, with 2 workers of 8 threads, unless told otherwise.
+
+    `app` is where Gunicorn finds it.
 
     What still runs when the block ends is killed; a test of an orderly end asks for it itself.
     """
@@ -155,7 +157,7 @@ def running_server(dify: AnyDify, **environment: str) -> Iterator[RunningServer]
             **environment,
         }
         health = f"http://127.0.0.1:{port}/health/live"
-        program = Program(GUNICORN, environment_of(told), health, Path(folder) / "server.log")
+        program = Program((*GUNICORN[:-1], app), environment_of(told), health, Path(folder) / "server.log")
         try:
             program.start()
             # Gunicorn takes its time between them.

@@ -57,6 +57,7 @@ KINDS: Final[Mapping[str, Mapping[str, str]]] = {
     "threaded": {"GUNICORN_THREADS": "8", "GUNICORN_WORKERS": "1"},
     "gevent": {"GUNICORN_WORKER_CLASS": "gevent", "GUNICORN_WORKERS": "1"},
 }
+APP: Final = "tests.fakes.hanging_app:app"
 Servers = Mapping[str, tuple[RunningServer, LiveDify]]
 
 
@@ -67,7 +68,7 @@ def servers() -> Iterator[Servers]:
         started = {}
         for kind, told in KINDS.items():
             dify = stack.enter_context(live_dify())
-            server = stack.enter_context(running_server(dify, GUNICORN_TIMEOUT=str(TIMEOUT), **told))
+            server = stack.enter_context(running_server(dify, app=APP, GUNICORN_TIMEOUT=str(TIMEOUT), **told))
             started[kind] = server, dify
         yield started
 
@@ -106,7 +107,42 @@ def test_answers_outlive_the_timeout(servers: Servers) -> None:
     assert {kind: server.program.workers() for kind, (server, _) in servers.items()} == before, logs
 
 
-def test_a_worker_that_hangs_is_replaced(servers: Servers) -> None:
+# In which ways a request can stop all others of its worker.
+HANGS: Final = [("plain", "sleep"), ("plain", "work"), ("threaded", "hold"), ("gevent", "work")]
+
+
+def test_a_worker_that_hangs_in_a_request_is_replaced(servers: Servers) -> None:
+    before = {kind: set(server.program.workers()) for kind, (server, _) in servers.items()}
+    wanted = {kind: sum(each == kind for each, _ in HANGS) for kind in servers}
+
+    with ExitStack() as stack:
+        for kind, how in HANGS:
+            stack.enter_context(servers[kind][0].client()).get(f"/hang/{how}")
+
+        assert wait_until(lambda: _replaced(servers, before) == wanted, 30), _replaced(servers, before)
+    for server, _ in servers.values():
+        assert server.probe_seconds() < 5
+
+
+def _replaced(servers: Servers, before: Mapping[str, set[psutil.Process]]) -> dict[str, int]:
+    """How many of the workers that were there `before` have a successor."""
+    now = {kind: set(server.program.workers()) for kind, (server, _) in servers.items()}
+    return {kind: len(now[kind] - before[kind]) for kind in servers if len(now[kind]) == len(before[kind])}
+
+
+def test_a_thread_that_hangs_takes_no_other_with_it(servers: Servers) -> None:
+    server, dify = servers["threaded"]
+    dify.answer = _is_silent_in_the_middle
+    before = server.program.workers()
+    with server.client() as sleeper, server.client() as busy:
+        sleeper.get("/hang/sleep")
+        busy.get("/hang/work")
+
+        assert _streams_whole(server)
+    assert server.program.workers() == before
+
+
+def test_a_worker_that_is_stopped_is_replaced(servers: Servers) -> None:
     hung = {kind: server.program.workers()[0] for kind, (server, _) in servers.items()}
 
     for worker in hung.values():
