@@ -10,10 +10,11 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from opendify import __version__
+from opendify.dify.connections import ConnectionPool, Origin
 from opendify.dify.events import RunLimits
 from opendify.dify.exchange import Exchange
 from opendify.dify.pump import ResponsePump
-from opendify.dify.sockets import ConnectionPool, Origin, SocketExchange
+from opendify.dify.sockets import SocketExchange
 from opendify.settings import DifyApp
 
 # The event stream keeps the exact time; this only frees a reader that nobody waits for.

@@ -10,13 +10,11 @@ import math
 import select
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 
+from opendify.dify.connections import Connection, ConnectionPool, Origin, can_be_read
 from opendify.dify.exchange import Arrival
-from opendify.dify.http_answer import AnswerParser
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 
 _READ_BYTES = 1 << 16
@@ -26,92 +24,6 @@ _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSL
 
 Steps = Generator[int, None, None]
 """Work that waits now and then: it yields what `poll` is to wait for on the connection."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where connections lead; `tls` is None for plain HTTP."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None = None
-
-
-Address = tuple[int, int, int, str, tuple[object, ...]]
-"""As `getaddrinfo` gives them: family, type, protocol, canonical name, socket address."""
-
-
-def look_up(origin: Origin) -> list[Address]:
-    """The addresses of `origin`; blocks as long as the system's resolver does.
-
-    Raises:
-        OSError: There are none.
-        UnicodeError: The name cannot be one.
-    """
-    found = socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    return [(*each[:4], each[4]) for each in found]
-
-
-class Connection:
-    """A socket, and the parser of what comes over it."""
-
-    def __init__(self, origin: Origin, stream: socket.socket) -> None:
-        self.origin = origin
-        self.socket = stream
-        self.answer = AnswerParser()
-        self.idle_since = 0.0
-
-    def is_silent(self) -> bool:
-        """Whether there is neither an end nor bytes that nobody asked for."""
-        return not _can_be_read(self.socket)
-
-
-class ConnectionPool:
-    """Idle connections, the last used first. One object a process."""
-
-    def __init__(
-        self,
-        *,
-        idle_seconds: float,
-        connect_seconds: float,
-        look_up: Callable[[Origin], list[Address]] = look_up,
-    ) -> None:
-        """An idle connection is not used again after `idle_seconds`."""
-        self.connect_seconds = connect_seconds
-        self.look_up = look_up
-        self._idle_seconds = idle_seconds
-        self._lock = threading.Lock()
-        self._idle: dict[Origin, list[Connection]] = {}
-
-    def take(self, origin: Origin) -> Connection | None:
-        """An idle connection that still stands, if there is one."""
-        while connection := self._pop(origin):
-            if time.monotonic() < connection.idle_since + self._idle_seconds and connection.is_silent():
-                return connection
-            connection.socket.close()
-        return None
-
-    def give_back(self, connection: Connection) -> None:
-        """Keep it for the next exchange; those that idled too long are closed."""
-        now = connection.idle_since = time.monotonic()
-        with self._lock:
-            idle = self._idle.setdefault(connection.origin, [])
-            while idle and now >= idle[0].idle_since + self._idle_seconds:
-                idle.pop(0).socket.close()
-            idle.append(connection)
-
-    def close(self) -> None:
-        """Close what is idle."""
-        with self._lock:
-            for idle in self._idle.values():
-                for connection in idle:
-                    connection.socket.close()
-            self._idle.clear()
-
-    def _pop(self, origin: Origin) -> Connection | None:
-        with self._lock:
-            idle = self._idle.get(origin)
-            return idle.pop() if idle else None
 
 
 class SocketExchange:
@@ -180,6 +92,8 @@ class SocketExchange:
             self._socket = connection.socket
             try:
                 request = request[self._send_some(connection.socket, request) :]
+            except _WOULD_BLOCK:
+                pass
             except OSError:
                 # Dify closed it just now, and nothing went out: a new one is no second try.
                 connection.socket.close()
@@ -195,21 +109,17 @@ class SocketExchange:
         refusal = 0 if isinstance(stream, ssl.SSLSocket) else select.POLLIN
         while request:
             try:
-                sent = self._send_some(stream, request)
+                request = request[self._send_some(stream, request) :]
+            except _WOULD_BLOCK as reason:
+                yield _awaited(reason, select.POLLOUT) | refusal
+                if refusal and can_be_read(stream):
+                    return  # It answers already, so it will not listen any more.
             except OSError:
                 return  # Why Dify did not want to hear the rest, its answer may say.
-            request = request[sent:]
-            if not sent:
-                yield select.POLLOUT | refusal
-                if refusal and _can_be_read(stream):
-                    return  # It answers already, so it will not listen any more.
         self._was_sent_whole = True
 
     def _send_some(self, stream: socket.socket, request: memoryview) -> int:
-        try:
-            sent = stream.send(request)
-        except _WOULD_BLOCK:
-            return 0
+        sent = stream.send(request)
         self.was_sent = True
         return sent
 
@@ -258,10 +168,8 @@ class SocketExchange:
         while True:
             try:
                 return encrypted.do_handshake()
-            except ssl.SSLWantReadError:
-                yield from self._until_connected(select.POLLIN)
-            except ssl.SSLWantWriteError:
-                yield from self._until_connected(select.POLLOUT)
+            except _WOULD_BLOCK as reason:
+                yield from self._until_connected(_awaited(reason, select.POLLIN))
 
     def _until_connected(self, events: int) -> Steps:
         yield events
@@ -276,7 +184,8 @@ class SocketExchange:
         while _has_buffered(connection.socket) or self._wait(deadline):
             try:
                 received = connection.socket.recv(_READ_BYTES)
-            except _WOULD_BLOCK:
+            except _WOULD_BLOCK as reason:
+                self._watch(_awaited(reason, select.POLLIN))
                 continue
             except OSError as error:
                 broken = DifyError("Dify broke off the connection before the answer was whole")
@@ -325,11 +234,14 @@ class SocketExchange:
         self._connection = self._socket = None
 
 
-def _can_be_read(stream: socket.socket) -> bool:
-    """Whether there are bytes, an end, or an error."""
-    poll = select.poll()
-    poll.register(stream, select.POLLIN)
-    return bool(poll.poll(0))
+def _awaited(reason: BaseException, otherwise: int) -> int:
+    """What `poll` is to wait for: TLS may have to read before it can write, and the other way round."""
+    match reason:
+        case ssl.SSLWantReadError():
+            return select.POLLIN
+        case ssl.SSLWantWriteError():
+            return select.POLLOUT
+    return otherwise
 
 
 def _has_buffered(stream: socket.socket) -> bool:

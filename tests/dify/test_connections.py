@@ -15,9 +15,10 @@ import pytest
 import trustme
 
 from opendify.dify.client import DifyClient
+from opendify.dify.connections import ConnectionPool, Origin
 from opendify.dify.events import EventStream
 from opendify.dify.exchange import Head
-from opendify.dify.sockets import ConnectionPool, Origin, SocketExchange
+from opendify.dify.sockets import SocketExchange
 from opendify.errors import DifyUnreachable, GatewayError
 from opendify.settings import DIFY_TRANSPORTS, DifyApp, DifyTransport
 from opendify.translate.dify_request import DifyRequest
