@@ -120,6 +120,7 @@ class FaultProxy:
         self._toxic: Toxic = unharmed
         self._resets_at_once = False
         self._swallows_requests = False
+        self._fails_with: int | None = None
         self._listener: socket.socket | None = None
         self._blockers: list[socket.socket] = []
         self._open: set[socket.socket] = set()
@@ -131,15 +132,22 @@ class FaultProxy:
         return f"http://127.0.0.1:{self.port}/v1"
 
     def arm(
-        self, toxic: Toxic = unharmed, *, resets_at_once: bool = False, swallows_requests: bool = False
+        self,
+        toxic: Toxic = unharmed,
+        *,
+        resets_at_once: bool = False,
+        swallows_requests: bool = False,
+        fails_with: int | None = None,
     ) -> None:
         """From now on; connections of before are closed.
 
-        `resets_at_once`: connections are taken and reset. `swallows_requests`: they are taken, and Dify
-        never hears of a run.
+        `resets_at_once`: connections are taken, and reset once something is asked. `swallows_requests`:
+        they are taken, and Dify never hears of a run. `fails_with`: it is a gateway that answers a run
+        itself, with this status.
         """
         self._let_go()
         self._toxic, self._resets_at_once, self._swallows_requests = toxic, resets_at_once, swallows_requests
+        self._fails_with = fails_with
         self.connections, self.passed = 0, bytearray()
 
     def listen(self) -> None:
@@ -201,6 +209,8 @@ class FaultProxy:
 
     def _serve(self, connection: socket.socket) -> None:
         if self._resets_at_once:
+            # Earlier, whoever connects might see no connection at all.
+            connection.recv(1, socket.MSG_PEEK)
             _reset(connection)
             return
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -214,6 +224,9 @@ class FaultProxy:
                     is_run = request.startswith(_RUN)
                     if is_run and swallows:
                         closing.wait(_FOR_EVER_SECONDS)
+                        return
+                    if is_run and self._fails_with:
+                        connection.sendall(_page_of_a_gateway(self._fails_with))
                         return
                     upstream.sendall(request)
                     threading.Thread(target=_carry, args=(connection, upstream), daemon=True).start()
@@ -236,6 +249,13 @@ class FaultProxy:
         except CutError:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
+
+
+def _page_of_a_gateway(status: int) -> bytes:
+    """As nginx's own."""
+    page = f"<html><head><title>{status}</title></head><body><center><h1>{status}</h1></center></body></html>"
+    head = f"HTTP/1.1 {status} Whatever\r\nContent-Type: text/html\r\nContent-Length: {len(page)}\r\n"
+    return f"{head}Connection: close\r\n\r\n{page}".encode()
 
 
 def _pieces(upstream: socket.socket) -> Iterator[bytes]:

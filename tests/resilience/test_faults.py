@@ -3,29 +3,21 @@
 Half an answer must never look like one that is whole, and nothing may stay behind.
 """
 
-import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
 
-from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator, serve_in_background
-from tests.fakes.frames import Shape, read_frames, text_of
-from tests.fakes.openai_errors import assert_error_object, assert_openai_error
 from tests.fakes.waiting import wait_until
 from tests.resilience.fault_proxy import (
     FaultProxy,
     Toxic,
     bandwidth,
-    fault_proxy,
     latency,
     limit_data,
     reset_peer,
@@ -33,77 +25,21 @@ from tests.resilience.fault_proxy import (
     slow_close,
     timeout,
 )
-from tests.resilience.server import CHAT_PATH, MODEL, RunningServer, chat_shape, running_server
-
-SPARE = "spare"
-WITH_FALLBACK = "safe"
-TEXT = "ECHO prior=0 w0 w1 w2 w3 w4 w5 w6 w7"
-QUESTION = "LONG:8"
-AT_ONCE = 8
-# Silence is to end soon, but not while a busy machine only takes its time.
-TIMES = {
-    "DIFY_CONNECT_TIMEOUT": "2",
-    "STREAM_COMMIT_SECONDS": "3",
-    "KEEPALIVE_SECONDS": "1",
-    "DIFY_IDLE_TIMEOUT": "6",
-    "DIFY_FIRST_EVENT_TIMEOUT": "6",
-}
-# A connection each: what is kept for later would look like one that was left behind.
-_HTTP = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
-
-
-@dataclass(frozen=True)
-class Stand:
-    """The real server, a proxy, and the simulator behind it, which counts its runs."""
-
-    server: RunningServer
-    proxy: FaultProxy
-    simulator: str
-
-    @property
-    def runs(self) -> int:
-        return len(_HTTP.get(f"{self.simulator}/_simulator/requests").json()["requests"])
-
-    def ask(self, *, streams: bool, model: str = MODEL) -> httpx.Response:
-        shape = chat_shape(QUESTION, streams=streams) | {"model": model}
-        return _HTTP.post(f"{self.server.origin}{CHAT_PATH}", json=shape)
-
-    def ask_all(self, streamed: Sequence[bool], model: str = MODEL) -> list[httpx.Response]:
-        """Some at once; whether each is streamed."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(lambda streams: self.ask(streams=streams, model=model), streamed))
-
-    @property
-    def worker(self) -> psutil.Process:
-        (worker,) = self.server.program.workers()
-        return worker
-
-
-@contextmanager
-def stand(**environment: str) -> Iterator[Stand]:
-    """One worker, which has asked for all that it asks once."""
-    simulated = create_simulator(SimulatorOptions(token_delay_seconds=0.005))
-    with ExitStack() as stack:
-        base_url = stack.enter_context(serve_in_background(simulated))
-        address = urlsplit(base_url)
-        proxy = stack.enter_context(fault_proxy(address.port or 0))
-        spare = {"api_key": DEMO_MODELS["demo-chat"], "api_base": base_url}
-        app = {"api_key": DEMO_MODELS["demo-chat"]}
-        told = {
-            "MODEL_CONFIG": json.dumps(
-                {MODEL: app, SPARE: spare, WITH_FALLBACK: {**app, "fallbacks": [SPARE]}}
-            ),
-            "DIFY_API_BASE": proxy.base_url,
-            "GUNICORN_WORKERS": "1",
-            "GUNICORN_THREADS": str(3 * AT_ONCE),
-            **TIMES,
-            **environment,
-        }
-        server = stack.enter_context(running_server(proxy, **told))
-        here = Stand(server, proxy, f"http://{address.netloc}")
-        answers = here.ask_all([True] * 4 * AT_ONCE)
-        assert [answer.text for answer in answers if answer.status_code != 200] == []
-        yield here
+from tests.resilience.fault_stand import (
+    AT_ONCE,
+    AWAY,
+    BROKEN,
+    SILENT,
+    SPARE,
+    TEXT,
+    WITH_FALLBACK,
+    WITH_FALLBACK_AFTER_ALL,
+    Stand,
+    assert_broken_off,
+    assert_refused,
+    stand,
+    whole_text,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,29 +66,6 @@ def here(shared: Stand) -> Iterator[Stand]:
 
 def _connections(worker: psutil.Process) -> list[object]:
     return [each for each in worker.net_connections("tcp") if each.status == psutil.CONN_ESTABLISHED]
-
-
-def frames_of(response: httpx.Response) -> list[Shape | str]:
-    return [frame for frame in read_frames([response.content]) if frame != ": keep-alive"]
-
-
-def whole_text(response: httpx.Response) -> str | None:
-    """The answer, if it claims to be whole; else None, after a look at its error."""
-    if response.headers["Content-Type"] == "application/json":
-        body = response.json()
-        if response.status_code == 200:
-            return str(body["choices"][0]["message"]["content"])
-        assert response.status_code in {502, 503, 504}, response.text
-        assert_openai_error(response, response.status_code, body["error"]["code"])
-        return None
-    assert response.status_code == 200
-    frames = frames_of(response)
-    if frames[-1] == "[DONE]":
-        return text_of(frames[:-1])
-    assert isinstance(frames[-1], dict)
-    assert_error_object(frames[-1], 502, frames[-1]["error"]["code"])
-    assert TEXT.startswith(text_of(frames[:-1])), "what was said before the fault is not falsified"
-    return None
 
 
 HARMLESS: Mapping[str, Toxic] = {
@@ -191,9 +104,6 @@ class Fault:
     runs: int
 
 
-BROKEN = (502, "upstream_error")
-AWAY = (503, "upstream_unreachable")
-SILENT = (504, "upstream_timeout")
 # A stream's status is 200 where it had to be said before the fault.
 FAULTS: Mapping[str, Fault] = {
     "nobody listens": Fault(FaultProxy.refuse, AWAY, AWAY, 0),
@@ -210,6 +120,9 @@ FAULTS: Mapping[str, Fault] = {
         lambda proxy: proxy.arm(limit_data(2_000)), BROKEN, (200, "upstream_error"), 1
     ),
     "reset before the head": Fault(lambda proxy: proxy.arm(reset_peer(0)), BROKEN, BROKEN, 1),
+    "a gateway's 502": Fault(lambda proxy: proxy.arm(fails_with=502), BROKEN, BROKEN, 0),
+    "a gateway's 503": Fault(lambda proxy: proxy.arm(fails_with=503), BROKEN, BROKEN, 0),
+    "a gateway's 504": Fault(lambda proxy: proxy.arm(fails_with=504), BROKEN, BROKEN, 0),
     "reset in mid-answer": Fault(
         lambda proxy: proxy.arm(reset_peer(2_000)), BROKEN, (200, "upstream_error"), 1
     ),
@@ -231,19 +144,6 @@ def test_what_breaks_the_answer_is_an_honest_error(here: Stand, name: str) -> No
     else:
         assert_refused(streamed, status, code)
     assert here.runs == before + 2 * fault.runs
-
-
-def assert_refused(response: httpx.Response, status: int, code: str) -> None:
-    assert_openai_error(response, status, code)
-    advice = {name for name in ("Retry-After", "x-should-retry") if name in response.headers}
-    assert advice == ({"Retry-After"} if status == 503 else {"x-should-retry"})
-
-
-def assert_broken_off(response: httpx.Response, code: str) -> None:
-    assert response.status_code == 200
-    frames = frames_of(response)
-    assert "[DONE]" not in frames
-    assert_error_object(frames[-1], 504 if code == "upstream_timeout" else 502, code)
 
 
 @pytest.mark.parametrize("ending", [limit_data, reset_peer], ids=["cut", "reset"])
@@ -272,6 +172,33 @@ def test_another_model_answers_where_the_first_cannot_be_reached(here: Stand, na
     for answer in here.ask_all([False, True], model=WITH_FALLBACK):
         assert whole_text(answer) == TEXT
         assert answer.headers["X-OpenDify-Model"] == SPARE
+
+
+# Nothing was given to the client yet, though at Dify something may have been paid for.
+MAY_HAVE_BEGUN = ["a gateway's 503", "reset at once", "cut before the head", "cut in the first event"]
+
+
+@pytest.mark.parametrize("name", MAY_HAVE_BEGUN)
+def test_another_model_answers_where_the_first_may_have_begun_only_if_it_is_told_to(
+    here: Stand, name: str
+) -> None:
+    FAULTS[name].happens(here.proxy)
+
+    for answer in here.ask_all([False, True], model=WITH_FALLBACK):
+        assert_refused(answer, *BROKEN)
+    for answer in here.ask_all([False, True], model=WITH_FALLBACK_AFTER_ALL):
+        assert whole_text(answer) == TEXT
+        assert answer.headers["X-OpenDify-Model"] == SPARE
+
+
+def test_what_a_client_was_given_is_never_followed_by_another_models_words(here: Stand) -> None:
+    FAULTS["cut in mid-answer"].happens(here.proxy)
+
+    whole, streamed = here.ask_all([False, True], model=WITH_FALLBACK_AFTER_ALL)
+
+    assert whole_text(whole) == TEXT
+    assert whole.headers["X-OpenDify-Model"] == SPARE
+    assert_broken_off(streamed, "upstream_error")
 
 
 def test_a_run_that_meets_nobody_is_tried_again_until_somebody_is_back(here: Stand) -> None:
