@@ -40,7 +40,8 @@ if _server.worker_class == "gevent":
 from opendify.dify.concurrency import instance_file  # noqa: E402 - As above.
 from opendify.serving import development, leaving  # noqa: E402 - As above.
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
-from opendify.serving.master import Master  # noqa: E402 - As above.
+from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
+from opendify.serving.metrics_folder import METRICS_FOLDER, shared_memory  # noqa: E402 - As above.
 from opendify.serving.start import announce_server, prepare_start, remove_drain_file  # noqa: E402 - As above.
 from opendify.serving.workers import WorkerKit, warn_of_plain_workers, worker_class_for  # noqa: E402 - As above.
 
@@ -89,6 +90,10 @@ def on_starting(server: Arbiter) -> None:
     # All workers must inherit one file.
     instance_file()
     remove_drain_file()
+    if _server.metrics.enabled:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_FOLDER.open(shared_memory()))
+        METRICS_FOLDER.join_as_master()
+        note_configuration_read()
     Master.take_over(server, _read_anew)
 
 
@@ -114,6 +119,7 @@ on_reload = when_ready
 def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     """Tell the worker what clients may do, and give it its place beside the others."""
     _kit.hand_out(worker)
+    METRICS_FOLDER.number(worker)
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
@@ -128,6 +134,7 @@ def post_worker_init(worker: Worker) -> None:
     leaving.hear_orders()
     if development.shows_fault(worker):
         return
+    METRICS_FOLDER.join(worker)
     limit_chats(worker)
     share_places(worker, instance_file())
     leaving.prepare_to_leave(worker, _server.drain_seconds)
@@ -149,5 +156,11 @@ def worker_exit(_server: Arbiter, worker: Worker) -> None:
 
 
 def child_exit(_arbiter: Arbiter, worker: Worker) -> None:
-    """Nobody waits for a worker that is gone to take a client."""
+    """Nobody waits for a worker that is gone to take a client, and nothing of it is in progress."""
     _kit.take_back(worker)
+    METRICS_FOLDER.bury(worker)
+
+
+def on_exit(_server: Arbiter) -> None:
+    """Nothing is left behind."""
+    METRICS_FOLDER.remove()

@@ -21,6 +21,7 @@ from opendify.records import Clock
 from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import register_error_handlers
 from opendify.routes.cors import install_cors
+from opendify.routes.metrics import metrics_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
@@ -32,6 +33,7 @@ from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
 from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
+from opendify.telemetry.metrics import METRICS, METRICS_EXTENSION
 from opendify.telemetry.requests import observe_requests
 
 
@@ -89,6 +91,10 @@ def create_app(
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
     # What the server looks for: it limits the slots, which knows how many requests a process can serve.
     app.extensions |= {"opendify": gateway, DRAIN: drain, CONCURRENCY: concurrency, SLOTS: slots}
+    if settings.metrics.enabled:
+        METRICS.open()
+        app.extensions[METRICS_EXTENSION] = METRICS
+        app.register_blueprint(metrics_blueprint(METRICS, settings, keys, admin, clock))
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
     app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]

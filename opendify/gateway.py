@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from opendify.conversations.identity import ClientContext, dify_user
@@ -19,6 +19,7 @@ from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
 from opendify.runs.fallbacks import Candidate, Fallbacks
+from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
@@ -30,6 +31,8 @@ from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
 from opendify.stores.forgiving import ForgivingStore
 from opendify.stores.housekeeping import Housekeeping
+from opendify.telemetry.instruments import CONVERSATIONS
+from opendify.telemetry.observation import Observation
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
 from opendify.translate.openai_chat import ChatChoice, chat_completion
@@ -76,6 +79,7 @@ class Person:
     context: ClientContext
     client: Client = NOBODY
     attempt: Attempt | None = None
+    observation: Observation = field(default_factory=Observation)
 
 
 class Gateway:
@@ -194,6 +198,7 @@ class Gateway:
             answer.source,
             writer,
             opening=opening,
+            observation=person.observation,
             keepalive_seconds=self._settings.keepalive_seconds,
             clock=self._clock,
         )
@@ -214,6 +219,9 @@ class Gateway:
         with closing(answer.source) as source:
             reply = collect_reply(source.replies())
             source.settle(reply.text)
+            observe_start(person.observation, reply.started)
+            observe_end(person.observation, reply.ended)
+            person.observation.memory_was_lost = source.memory_was_lost
             return CollectedReply(answer.id, answer.created, reply, source.memory_was_lost)
 
     def _begin_answer(
@@ -224,6 +232,7 @@ class Gateway:
         person: Person,
         opening: Opening | None,
     ) -> Answer:
+        person.observation.streams = opening is not None
         asked = Asked(
             attempt=person.attempt,
             id=_new_id(id_prefix),
@@ -246,6 +255,7 @@ class Gateway:
         if not context.conversation_id and is_task(turn, streamed=opening is not None):
             person = replace(person, context=replace(context, is_task=True))
         app = self._find_app(request.model or "", for_task=person.context.is_task)
+        person.observation.model = app.name
         return Fallbacks(
             [
                 Candidate(each.name, partial(self._begin_tries, each, turn, person))
@@ -276,6 +286,9 @@ class Gateway:
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
         held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
+
+        CONVERSATIONS.add(_kind_of_turn(turn, held))
+        record = person.observation.begin_run(app.name, profile.mode)
 
         def open_run(handed_over: Place | None) -> OpenRun:
             self._check_conversation(app, profile, held)
@@ -313,6 +326,7 @@ class Gateway:
             drain=self._drain,
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
+            record=record,
         )
 
     def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn) -> None:
@@ -370,6 +384,12 @@ def _repeats(
         keeper = AnswerKeeper(answers, crash_seconds=times.repeat_seconds, most_bytes=most_bytes, now=now)
     patience_seconds = settings.dify_total_timeout_seconds
     return Repeats(keeper, times, patience_seconds=patience_seconds, drain=drain, now=now, sleep=sleep)
+
+
+def _kind_of_turn(turn: Turn, held: HeldTurn) -> str:
+    if held.conversation_id is not None:
+        return "continued"
+    return "replayed" if turn.history else "new"
 
 
 def _refuse_the_gone(person: Person) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from opendify.errors import ClientLeftEarly, RateLimited
 from opendify.records import Client, Clock
+from opendify.telemetry.instruments import WAITING
 
 # Other processes give places back without a word, and clients leave without one.
 _LOOK_AGAIN_SECONDS = 0.02
@@ -40,7 +41,7 @@ class WaitingLine:
         """
         if not self._line and (place := take()) is not None:
             return place
-        with self._joined(refusal) as turn:
+        with self._joined(refusal) as turn, _counted():
             until = self._clock() + self._seconds
             while True:
                 if client.is_gone():
@@ -73,3 +74,12 @@ class WaitingLine:
             with self._lock:
                 self._line.remove(turn)
             self.nudge()
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    WAITING.add()
+    try:
+        yield
+    finally:
+        WAITING.add(by=-1)

@@ -34,6 +34,8 @@ def backup(file: Path, *, force: bool, keep_hourly: int, keep_daily: int) -> Non
         raise click.ClickException(f"{file} {said}")
     with operating() as operator:
         manifest = write_backup(operator.place, file)
+        # `/metrics` tells how old it is.
+        operator.settings.last_backup_path.touch()
     click.echo(f"{file}: {counted(manifest.conversations, 'conversation')}, sha256 {manifest.sha256}")
     if into_folder:
         _remove_outlived(folder, now, hourly=keep_hourly, daily=keep_daily)

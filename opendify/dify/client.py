@@ -27,6 +27,7 @@ from opendify.dify.retries import Retries, RetryBudget
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
+from opendify.telemetry.instruments import CIRCUITS
 from opendify.translate.dify_errors import error_from_response
 from opendify.translate.dify_request import DifyRequest
 from opendify.translate.turn import Attachment
@@ -213,7 +214,12 @@ class DifyClient:
             circuit.enter()
 
     def _note_contact(self, app: DifyApp, outcome: GatewayError | None, by: Pass = "ordinary") -> None:
-        if self._server(app).circuit.report(outcome, by):
+        circuit = self._server(app).circuit
+        was_closed = circuit.is_closed
+        has_opened = circuit.report(outcome, by)
+        if circuit.is_closed != was_closed:
+            CIRCUITS.set(0 if circuit.is_closed else 1, httpx.URL(app.api_base).host)
+        if has_opened:
             logger.warning("a Dify server is away and is left alone for a while", extra={"model": app.name})
 
     def _server(self, app: DifyApp) -> _Server:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from opendify.records import Clock
+from opendify.telemetry.instruments import RETRIES
 
 # As Envoy's retry budget: of the requests in progress a fifth may be further tries, and three always may.
 _LARGEST_SHARE: Final = 0.2
@@ -82,6 +83,7 @@ class Retries:
             return None
         self._is_trying = True
         self._made += 1
+        RETRIES.add()
         return pause
 
     def end_try(self) -> None:

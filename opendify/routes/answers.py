@@ -21,6 +21,9 @@ from opendify.errors import (
 from opendify.routes.paths import ORIGINAL_PATH
 from opendify.runs.reply_stream import ReplyStream
 from opendify.serving.request_body import read_body
+from opendify.telemetry.instruments import STREAMS
+from opendify.telemetry.observation import watched
+from opendify.telemetry.requests import observation
 from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json
@@ -56,13 +59,16 @@ def event_stream(stream: ReplyStream) -> flask.Response:
         GatewayError: It failed before its first byte.
     """
     frames = stream.frames()
-    first = next(frames)
+    beginning = watched(frames, stream.observation, lambda: stream.has_text)
+    first = next(beginning)
     ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
-    response = flask.Response(chain((first,), frames), headers=[*_STREAM_HEADERS, *ids.items()])
+    response = flask.Response(chain((first,), beginning, frames), headers=[*_STREAM_HEADERS, *ids.items()])
     log_fields = flask.g.log_fields
+    STREAMS.add()
 
     def close() -> None:
         frames.close()
+        STREAMS.add(by=-1)
         if stream.failure:
             log_fields["error"] = stream.failure.code
 
@@ -94,6 +100,7 @@ def register_error_handlers(app: flask.Flask) -> None:
 
 def _answer_gateway_error(error: GatewayError) -> flask.Response:
     flask.g.log_fields["error"] = error.code
+    observation().error = error
     return json_response(error.to_body(), error.status, error.headers())
 
 

@@ -11,6 +11,7 @@ from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
+from opendify.telemetry.requests import observation
 
 _NOTHING_NAMED = BodyIdentity()
 
@@ -30,7 +31,9 @@ class People:
             Unauthorized: No key, or one that is not ours.
         """
         request = flask.request
-        return self._keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
+        caller = self._keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
+        observation().key = caller.id
+        return caller
 
     def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
@@ -39,7 +42,7 @@ class People:
         context = read_client_context(headers, named, self._rules)
         question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
         attempt = read_attempt(headers, caller, question)
-        return Person(caller, context, client_of(request.environ), attempt)
+        return Person(caller, context, client_of(request.environ), attempt, observation())
 
     def enter(self, person: Person) -> None:
         """Take one of the worker's slots, until the answer is closed.

@@ -9,6 +9,7 @@ from opendify.errors import GatewayError
 from opendify.runs.joined_events import JoinedEvents
 from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
+from opendify.telemetry.instruments import FALLBACKS
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 
 _LONGEST_WAIT_SECONDS = 0.5
@@ -140,3 +141,4 @@ class Fallbacks:
             self._telling_failure = failure
         facts = {"model": self._waiting[0].model, "error": failure.code}
         logger.warning("another model takes over", extra=facts)
+        FALLBACKS.add(self._waiting[0].model)

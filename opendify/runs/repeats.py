@@ -25,6 +25,7 @@ from opendify.runs.outcomes import Outcome, read_outcome, write_outcome
 from opendify.runs.source import ReplySource
 from opendify.stores.answer_keeper import AnswerKeeper, NewRequest, Note
 from opendify.stores.answers import NOT_KEPT, StoredAnswer
+from opendify.telemetry.instruments import REPEATS
 from opendify.translate.turn import ReplyEvent
 
 # A slot is to be free within half a second of its client's leaving.
@@ -104,6 +105,7 @@ class Repeats:
         if not isinstance(found, StoredAnswer):
             return Answer(asked.id, int(self._now()), found)
         logger.info("a request is answered as before", extra={"still_runs": found.outcome is None})
+        REPEATS.add()
         known = found
         source = _FollowedAnswer(
             known,

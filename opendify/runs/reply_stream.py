@@ -5,8 +5,10 @@ from collections.abc import Generator
 
 from opendify.errors import GatewayError, InternalError
 from opendify.records import Clock
+from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
+from opendify.telemetry.observation import Observation
 from opendify.translate.reply_writer import ReplyWriter
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta
 from opendify.wire.sse import KEEP_ALIVE
@@ -29,6 +31,7 @@ class ReplyStream:
         opening: Opening,
         keepalive_seconds: float,
         clock: Clock,
+        observation: Observation | None = None,
     ) -> None:
         self.started: ReplyStarted | None = None
         self.failure: GatewayError | None = None
@@ -37,6 +40,7 @@ class ReplyStream:
         self._keepalive_seconds = keepalive_seconds
         self._clock = clock
         self._opening = opening
+        self.observation = observation or Observation()
         self._written_at: float | None = None
         opening.begin()
 
@@ -44,6 +48,11 @@ class ReplyStream:
     def memory_was_lost(self) -> bool:
         """See `ReplySource.memory_was_lost`."""
         return self._run.memory_was_lost
+
+    @property
+    def has_text(self) -> bool:
+        """Whether the client was told any of the answer."""
+        return self._writer.has_text
 
     def frames(self) -> Generator[bytes, None, None]:
         """One piece a read from Dify, or a comment when there was none for a while.
@@ -60,6 +69,7 @@ class ReplyStream:
         except _BrokenOff as broken:
             yield broken.piece
         finally:
+            self.observation.memory_was_lost = self._run.memory_was_lost
             self._run.close()
 
     def _next_piece(self) -> bytes:
@@ -80,11 +90,13 @@ class ReplyStream:
         match event:
             case ReplyStarted():
                 self.started = event
+                observe_start(self.observation, event)
             case ReplyEnded():
+                observe_end(self.observation, event)
                 self._run.settle(self._writer.text)
 
     def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
-        self.failure = error
+        self.failure = self.observation.error = error
         if self._written_at is None and not self._writer.has_text:
             return error
         return _BrokenOff(b"".join(pieces) + self._writer.fail(error))

@@ -9,6 +9,8 @@ from opendify.dify.events import EventStream
 from opendify.errors import ClientLeft, ConversationNotFound, DifyAppError, GatewayError
 from opendify.records import NOBODY, Client, Clock
 from opendify.runs.drain import Drain
+from opendify.telemetry.instruments import CONVERSATIONS
+from opendify.telemetry.observation import Observation, RunRecord
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.turns import HeldTurn
@@ -50,11 +52,12 @@ class Run:
         drain: Drain | None = None,
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
+        record: RunRecord | None = None,
     ) -> None:
         """`open_run` starts the run as `held` tells, at once and again where its conversation is gone:
         then in the place at Dify that the run before hands over.
 
-        `on_app_error` learns that the app is not what it was taken for.
+        `on_app_error` learns that the app is not what it was taken for; `record` how the run went.
         """
         self._open_run = open_run
         self._held = held
@@ -63,6 +66,7 @@ class Run:
         self._clock = clock
         self._looked_at = clock()
         self._on_app_error = on_app_error
+        self._record = record or Observation().begin_run("", "")
         self._failed_at_dify = False
         self._was_settled = False
         self._was_begun_anew = False
@@ -71,7 +75,9 @@ class Run:
         self._began: ReplyStarted | None = None
         try:
             self._open = open_run(None)
-        except BaseException:
+        except BaseException as error:
+            self._record.failed(error)
+            self._record.over(whole=False)
             held.abandon(may_have_begun=False)
             raise
         self._drain.enter(self)
@@ -100,8 +106,10 @@ class Run:
         except ConversationNotFound:
             self._begin_anew()
             return
-        except DifyAppError:
-            self._on_app_error()
+        except GatewayError as error:
+            self._record.failed(error)
+            if isinstance(error, DifyAppError):
+                self._on_app_error()
             raise
         if not events and events is not None:
             self._look_for_client()  # Maybe its leaving ended the wait.
@@ -111,7 +119,8 @@ class Run:
                 yield from self._open.pipeline.feed(events)  # All that follows is only more of it.
             else:
                 yield from self._translate(events)
-        except GatewayError:
+        except GatewayError as error:
+            self._record.failed(error)
             self._failed_at_dify = True
             raise
 
@@ -132,6 +141,7 @@ class Run:
 
     def close(self) -> None:
         """See `ReplySource.close`."""
+        self._record.over(whole=self._open.pipeline.upstream_ended)
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
         self._open.close(whole=is_over_at_dify, on_over=self._leave)
 
@@ -193,6 +203,7 @@ class Run:
     def _open_anew(self, place: Place) -> OpenRun:
         if self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
+        CONVERSATIONS.add("begun_anew")
         self._was_begun_anew, self._began, self._was_accepted = True, None, False
         return self._open_run(place)
 

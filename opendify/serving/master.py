@@ -11,6 +11,7 @@ from gunicorn.glogging import Logger
 
 from opendify.serving.leaving import is_leaving
 from opendify.settings import SettingsError
+from opendify.telemetry.instruments import RELOAD_SUCCESS, RELOAD_TIME
 
 _QUICK_SECONDS = 5
 
@@ -42,6 +43,7 @@ class Master(Arbiter):
             self._read_settings()
         except (SystemExit, SettingsError) as fault:
             self.app.cfg, self.app.callable = cfg, app
+            RELOAD_SUCCESS.set(0)
             self._log.error("HUP changes nothing, and the workers stay: %s", _one_line(fault))
             return
         self.reload()
@@ -51,6 +53,7 @@ class Master(Arbiter):
         if self.app.cfg.address != self.cfg.address:
             raise SettingsError("SERVER_HOST and SERVER_PORT cannot change without a restart")
         self.app.callable = self._read_anew(self.app.cfg.preload_app)
+        note_configuration_read()
 
     def reload(self) -> None:
         """As Gunicorn's, with settings that were read already, and without its wait for the old workers.
@@ -97,6 +100,12 @@ class Master(Arbiter):
         if not graceful:
             self.cfg.set("graceful_timeout", _QUICK_SECONDS)
         super().stop(graceful)
+
+
+def note_configuration_read() -> None:
+    """What the next workers are told is good."""
+    RELOAD_SUCCESS.set(1)
+    RELOAD_TIME.set(time.time())
 
 
 def _one_line(fault: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from opendify.errors import WorkerBusy
 from opendify.records import Client, Clock
+from opendify.telemetry.instruments import CAPACITY, CHATS
 from opendify.waiting import WaitingLine
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Slots:
         """Keep some of the `capacity` requests that this process can serve at once free of chats."""
         reserve = min(max(_SMALLEST_RESERVE, capacity // _CHATS_PER_RESERVED), capacity // 2)
         self._most = capacity - reserve
+        CAPACITY.set(self._most)
         self._line = self._line_of(min(self._queue_length, reserve // 2))
 
     def enter(self, environ: "WSGIEnvironment", client: Client) -> None:
@@ -68,6 +70,7 @@ class Slots:
         if environ.pop(_HELD, None):
             with self._lock:
                 self._taken -= 1
+            CHATS.add(by=-1)
             self._line.nudge()
 
     def _take(self) -> bool | None:
@@ -75,7 +78,8 @@ class Slots:
             if self._most is not None and self._taken >= self._most:
                 return None
             self._taken += 1
-            return True
+        CHATS.add()
+        return True
 
     def _line_of(self, length: int) -> WaitingLine:
         return WaitingLine(length=length, seconds=self._queue_seconds, clock=self._clock)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
-from opendify.configuration.fields import setting
+from opendify.configuration.fields import section, setting
+from opendify.settings.metrics import MetricsSettings
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
 
@@ -32,6 +33,7 @@ class CommonSettings:
         "info",
         "The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.",
     )
+    metrics: MetricsSettings = section(MetricsSettings)
     max_request_bytes: int = setting(
         "MAX_REQUEST_BYTES",
         read.whole_number(1_024, 10 * 1024**3),

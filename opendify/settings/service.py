@@ -264,6 +264,11 @@ class Settings(CommonSettings):
         """The file that asks for no more traffic."""
         return self.drain_file or self.data_dir / "drain"
 
+    @property
+    def last_backup_path(self) -> Path:
+        """The file whose time is that of the last backup."""
+        return self.data_dir / "last-backup"
+
     def find_model(self, name: str) -> DifyApp | None:
         """The model with this name or alias."""
         return self._models_by_name.get(name)

@@ -10,6 +10,7 @@ from opendify.records import Clock
 from opendify.stores.answers import NOT_KEPT, AnswerStore, StoredAnswer
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.renewal import ClaimRenewal
+from opendify.telemetry.instruments import STORE_ERRORS
 
 # So long after its holder's death a request counts as one whose outcome nobody knows.
 CLAIM_SECONDS: Final = 20.0
@@ -151,6 +152,7 @@ class _ForgivingAnswers:
             return ask()
         except StoreUnavailable:
             self.failures += 1
+            STORE_ERRORS.add("answers")
             logger.warning("the store of answers did not answer", exc_info=True)
             return otherwise
 

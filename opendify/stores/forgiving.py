@@ -1,10 +1,12 @@
 """A store as chats use it: while it is down they go on, with replay in place of memory."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from opendify.stores.base import ConversationStore, StoredConversation, StoreUnavailable
+from opendify.telemetry.instruments import STORE_ERRORS, STORE_SECONDS
 
 NotClaimed = Literal["taken", "unknown"]
 
@@ -60,9 +62,13 @@ class ForgivingStore:
         self._ask(lambda: self._store.delete_beyond(most), 0)
 
     def _ask(self, ask: Callable[[], _Result], otherwise: _Result) -> _Result:
+        began_at = time.perf_counter()
         try:
             return ask()
         except StoreUnavailable:
             self.failures += 1
+            STORE_ERRORS.add("conversations")
             logger.warning("the conversation store did not answer", exc_info=True)
             return otherwise
+        finally:
+            STORE_SECONDS.observe(time.perf_counter() - began_at)

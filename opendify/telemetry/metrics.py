@@ -129,6 +129,8 @@ class Metrics:
         """Those of all modules that were imported."""
         self.folder: Path | None = None
         """Where the processes of this server keep their values, once they do."""
+        self.process = ""
+        """The name of this one among them."""
         self._is_wanted = False
         self._registry: CollectorRegistry | None = None
 
@@ -139,8 +141,9 @@ class Metrics:
     def begin(self) -> None:
         """Give every instrument its values, if anybody will ask for them."""
         if self._is_wanted and self._registry is None and self.folder is None:
-            from prometheus_client import CollectorRegistry, values
+            from prometheus_client import CollectorRegistry, disable_created_metrics, values
 
+            disable_created_metrics()  # type: ignore[no-untyped-call] # Several processes have none either.
             # By itself the library goes by an environment that is meant for a server.
             values.ValueClass = values.MutexValue
             self._bind(CollectorRegistry())
@@ -153,7 +156,7 @@ class Metrics:
         """
         from prometheus_client import values
 
-        self.folder = folder
+        self.folder, self.process = folder, process
         # The library documents this for servers that number their workers.
         values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
         self._bind(None)

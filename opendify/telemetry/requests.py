@@ -6,36 +6,49 @@ import time
 
 import flask
 
+from opendify.telemetry.observation import Observation
+
 logger = logging.getLogger("opendify.requests")
 
 
 def observe_requests(app: flask.Flask) -> None:
-    """Give every answer, errors included, its `x-request-id`, and log it when its last byte left."""
+    """Give every answer, errors included, its `x-request-id`, and tell of it when its last byte left."""
     app.before_request(_begin)
     app.after_request(_finish)
 
 
+def observation() -> Observation:
+    """That of the request at hand."""
+    observed: Observation = flask.g.observation
+    return observed
+
+
 def _begin() -> None:
     flask.g.request_id = f"req_{secrets.token_hex(12)}"
-    flask.g.began_at = time.monotonic()
     flask.g.log_fields = {}
+    flask.g.observation = Observation(
+        request_id=flask.g.request_id, began_at=time.monotonic(), method=flask.request.method
+    )
 
 
 def _finish(response: flask.Response) -> flask.Response:
     response.headers["x-request-id"] = flask.g.request_id
-    fields = {
-        "request_id": flask.g.request_id,
-        "method": flask.request.method,
-        # The rule, since a path may name a person.
-        "route": flask.request.url_rule.rule if flask.request.url_rule else "none",
-        "status": response.status_code,
-    }
-    began_at, more_fields = flask.g.began_at, flask.g.log_fields
-    fields["first_byte_seconds"] = time.monotonic() - began_at
+    observed, more_fields = observation(), flask.g.log_fields
+    # The rule, since a path may name a person.
+    observed.route = flask.request.url_rule.rule if flask.request.url_rule else "none"
+    observed.status = response.status_code
+    observed.first_byte_at = time.monotonic()
 
-    def log() -> None:
-        seconds = time.monotonic() - began_at
-        logger.info("request ended", extra={**fields, **more_fields, "seconds": seconds})
+    def end() -> None:
+        observed.end()
+        fields = {
+            "request_id": observed.request_id,
+            "method": observed.method,
+            "route": observed.route,
+            "status": observed.status,
+            "first_byte_seconds": (observed.first_byte_at or 0.0) - observed.began_at,
+        }
+        logger.info("request ended", extra={**fields, **more_fields, "seconds": observed.seconds})
 
-    response.call_on_close(log)
+    response.call_on_close(end)
     return response
