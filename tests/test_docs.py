@@ -31,6 +31,8 @@ from tests.readme_tables import TABLES, budgets, with_tables
 ENGLISH: Final = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
 CHINESE: Final = (PROJECT_FOLDER / "README.zh-CN.md").read_text(encoding="utf-8")
 ARCHITECTURE: Final = (PROJECT_FOLDER / "docs/architecture.md").read_text(encoding="utf-8")
+DOCS: Final = PROJECT_FOLDER / "docs"
+GUIDES: Final = sorted(guide.name.removesuffix(".zh-CN.md") for guide in DOCS.glob("*.zh-CN.md"))
 LINKING: Final = [PROJECT_FOLDER / "README.md", PROJECT_FOLDER / "README.zh-CN.md"]
 
 # Commands that this file does not run, and the file that does.
@@ -48,6 +50,14 @@ LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)[^)]*\)")
 ENDPOINT = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /\S*")
 HEADING = re.compile(r"^(#+) .*\n", re.MULTILINE)
 
+each_guide = pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        tuple((DOCS / f"{guide}{edition}.md").read_text(encoding="utf-8") for edition in ("", ".zh-CN"))
+        for guide in GUIDES
+    ],
+    ids=GUIDES,
+)
 both_editions = pytest.mark.parametrize("readme", [ENGLISH, CHINESE], ids=["English", "Chinese"])
 
 
@@ -189,6 +199,36 @@ def test_the_tables_say_the_same_in_both_editions() -> None:
     assert [[untranslated(cell) for cell in row] for row in table_rows(CHINESE)] == [
         [untranslated(cell) for cell in row] for row in table_rows(ENGLISH)
     ]
+
+
+@each_guide
+def test_a_guide_has_the_same_headings_in_both_editions(english: str, chinese: str) -> None:
+    assert [len(level) for level in HEADING.findall(FENCE.sub("", chinese))] == [
+        len(level) for level in HEADING.findall(FENCE.sub("", english))
+    ]
+
+
+@each_guide
+def test_a_guide_shows_the_same_examples_in_both_editions(english: str, chinese: str) -> None:
+    def examples(text: str) -> list[tuple[str, str]]:
+        return [(fence["language"], without_remarks(fence["text"])) for fence in FENCE.finditer(text)]
+
+    assert examples(chinese) == examples(english)
+
+
+@each_guide
+def test_each_section_of_a_guide_names_the_same_things_in_both_editions(english: str, chinese: str) -> None:
+    assert [code_words(section) for section in sections(chinese)] == [
+        code_words(section) for section in sections(english)
+    ]
+
+
+def test_every_guide_has_both_editions() -> None:
+    for_developers = {"architecture.md"}
+    guides = {guide.name for guide in DOCS.glob("*.md")} - for_developers
+    english = {name for name in guides if not name.endswith(".zh-CN.md")}
+
+    assert guides - english == {name.replace(".md", ".zh-CN.md") for name in english}
 
 
 def test_a_parameter_is_treated_alike_in_both_editions() -> None:
