@@ -16,11 +16,14 @@ from opendify.conversation_admin.administration import (
 from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
 from opendify.dify.client import DifyClient, TransportFactory
 from opendify.dify.concurrency import CONCURRENCY, Concurrency
+from opendify.files.keeper import FileKeeper
+from opendify.files.opening import open_configured_files
 from opendify.gateway import Gateway
 from opendify.records import Clock
 from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import register_error_handlers
 from opendify.routes.cors import install_cors
+from opendify.routes.files import files_blueprint
 from opendify.routes.metrics import metrics_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
@@ -64,6 +67,7 @@ def create_app(
     client = DifyClient(settings, transport=transport, clock=clock, sleep=sleep)
     store = store or open_configured_store(settings)
     answers = open_configured_answers(settings)
+    files = FileKeeper(open_configured_files(settings), settings.files, now=now)
     drain = Drain(clock=clock)
     concurrency = Concurrency(settings, clock=clock)
     gateway = Gateway(
@@ -87,6 +91,7 @@ def create_app(
     people = People(keys, _identity_rules(settings), slots)
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(v1_blueprint(gateway, keys, people))
+    app.register_blueprint(files_blueprint(files, people))
     app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
     # What the server looks for: it limits the slots, which knows how many requests a process can serve.

@@ -54,8 +54,9 @@ class FileKeeper:
 
         To be kept, and to be closed. Whoever writes to it does so inside `file_failures_mapped`.
         """
+        most_bytes = self._settings.max_bytes if most_bytes is None else most_bytes
         with file_failures_mapped():
-            return self._store.draft(most_bytes or self._settings.max_bytes)
+            return self._store.draft(most_bytes)
 
     def keep(self, draft: Draft, caller: Caller, facts: FileFacts) -> StoredFile:
         """Keep what was written.

@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from opendify.files.base import FileStore
+from opendify.settings import Settings, SettingsError
 from opendify.stores.opening import anchored
 
 
@@ -21,6 +22,18 @@ def open_file_store(url: str, data_dir: Path) -> FileStore:
 
         return DiskFiles(folder_path(url, data_dir))
     raise ValueError("the file store's URL must start with file:///")
+
+
+def open_configured_files(settings: Settings) -> FileStore:
+    """The store that the settings name; nothing is contacted or written before its first use.
+
+    Raises:
+        SettingsError: They name none.
+    """
+    try:
+        return open_file_store(settings.files.store_url, settings.data_dir)
+    except ValueError as error:
+        raise SettingsError(f"FILE_STORE_URL: {error}") from None
 
 
 def folder_path(url: str, data_dir: Path) -> Path:

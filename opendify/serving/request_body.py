@@ -1,4 +1,6 @@
-"""A request's body, all of it or none."""
+"""A request's body, all of it or none; or piece by piece."""
+
+from collections.abc import Iterator
 
 import flask
 from gunicorn.http.errors import ParseException
@@ -17,14 +19,33 @@ def read_body(request: flask.Request) -> bytes:
     try:
         body = request.get_data(cache=False)
     except (ParseException, OSError) as error:
-        raise _broken_off() from error
+        raise broken_off() from error
     limit, length = request.max_content_length, request.content_length
     if length is None and limit is not None and len(body) >= limit:
         raise RequestEntityTooLarge  # werkzeug stops reading there, and does not say so.
     if length is not None and len(body) < length:
-        raise _broken_off()
+        raise broken_off()
     return body
 
 
-def _broken_off() -> InvalidRequest:
+def read_pieces(request: flask.Request, size: int) -> Iterator[bytes]:
+    """The raw body, at most `size` bytes at a time; whoever reads it knows where it must end.
+
+    Raises:
+        RequestEntityTooLarge: It is longer than allowed.
+        InvalidRequest: As for `read_body`.
+    """
+    stream = request.stream
+    while True:
+        try:
+            piece = stream.read(size)
+        except (ParseException, OSError) as error:
+            raise broken_off() from error
+        if not piece:
+            return
+        yield piece
+
+
+def broken_off() -> InvalidRequest:
+    """The request ended before its body did."""
     return InvalidRequest("The request's body broke off, or is not framed as its headers say.")

@@ -1,6 +1,7 @@
 """Judges a running OpenAI-compatible server; see README.md beside this file.
 
-`python -m tests.conformance.check --base-url URL/v1 --model NAME [--api-key KEY] [--bad-key KEY] [--legacy]`
+`python -m tests.conformance.check --base-url URL/v1 --model NAME [--api-key KEY] [--bad-key KEY]
+[--legacy] [--files]`
 Exit code: 0 without a FAIL, 1 with one, 2 if the server cannot be reached.
 """
 
@@ -13,6 +14,7 @@ import httpx
 
 from tests.conformance.check_chat import check_chat
 from tests.conformance.check_errors import check_errors
+from tests.conformance.check_files import check_files
 from tests.conformance.check_legacy import check_legacy
 from tests.conformance.check_models import check_models
 from tests.conformance.check_stream import check_stream
@@ -21,7 +23,11 @@ from tests.conformance.judge import Finding, Judge, Target
 
 
 def run_checks(
-    target: Target, *, legacy: bool = False, report: Callable[[Finding], None] = lambda _: None
+    target: Target,
+    *,
+    legacy: bool = False,
+    files: bool = False,
+    report: Callable[[Finding], None] = lambda _: None,
 ) -> list[Finding]:
     """All findings; each is handed to `report` when it is made.
 
@@ -31,7 +37,7 @@ def run_checks(
     checks = [check_models, check_chat, check_stream, check_errors, check_transport]
     with httpx.Client(timeout=target.timeout_seconds) as http:
         judge = Judge(target, http, report)
-        for check in checks + [check_legacy] * legacy:
+        for check in checks + [check_legacy] * legacy + [check_files] * files:
             check(judge)
     return judge.findings
 
@@ -44,12 +50,18 @@ def main() -> int:
     parser.add_argument("--api-key")
     parser.add_argument("--bad-key", help="a wrong key; turns the checks of authentication on")
     parser.add_argument("--legacy", action="store_true", help="also check /completions")
+    parser.add_argument("--files", action="store_true", help="also check /files")
     arguments = parser.parse_args()
     target = Target(
         arguments.base_url.rstrip("/"), arguments.model, arguments.api_key or None, arguments.bad_key or None
     )
     try:
-        findings = run_checks(target, legacy=arguments.legacy, report=lambda each: print_line(str(each)))
+        findings = run_checks(
+            target,
+            legacy=arguments.legacy,
+            files=arguments.files,
+            report=lambda each: print_line(str(each)),
+        )
     except httpx.HTTPError as error:
         print_line(f"{target.base_url} broke off or cannot be reached: {error}")
         return 2

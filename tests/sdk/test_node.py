@@ -37,6 +37,16 @@ def test_models_answers_and_failures_are_what_the_sdk_expects(outcome: Any) -> N
     assert kind_of(outcome["brokenHelper"]) == ("APIError", None, "upstream_error", None)
 
 
+def test_a_file_lives_and_dies(outcome: Any) -> None:
+    assert outcome["file"] == {
+        "filename": "notes 名.txt",
+        "content": "hello from node",
+        "listed": True,
+        "deleted": True,
+    }
+    assert kind_of(outcome["noFile"]) == ("NotFoundError", 404, "file_not_found", "id")
+
+
 def kind_of(failure: Any) -> tuple[object, ...]:
     """Its class, status, code and parameter, once it has a message."""
     assert failure["message"]

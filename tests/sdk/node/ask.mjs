@@ -2,7 +2,7 @@
 // Usage: node ask.mjs PACKAGE BASE_URL API_KEY
 
 const [, , name, baseURL, apiKey] = process.argv;
-const { default: OpenAI } = await import(name);
+const { default: OpenAI, toFile } = await import(name);
 const client = new OpenAI({ baseURL, apiKey, maxRetries: 0 });
 
 function body(question, model = "demo-chat") {
@@ -36,6 +36,16 @@ async function failure(promise) {
   }
 }
 
+async function keepFile() {
+  const file = await toFile(Buffer.from("hello from node"), "notes 名.txt");
+  const kept = await client.files.create({ file, purpose: "user_data" });
+  const content = await (await client.files.content(kept.id)).text();
+  const listed = [];
+  for await (const each of client.files.list({ limit: 1 })) listed.push(each.id);
+  const deleted = await client.files.delete(kept.id);
+  return { filename: kept.filename, content, listed: listed.includes(kept.id), deleted: deleted.deleted };
+}
+
 const odd = "team/support bot";
 const outcome = {
   listed: (await client.models.list()).data.map((model) => model.id).includes(odd),
@@ -43,6 +53,8 @@ const outcome = {
   whole: await askWhole("Hello there"),
   streamed: await askStreamed("Hello there"),
   helper: await askHelper("Hello there"),
+  file: await keepFile(),
+  noFile: await failure(client.files.retrieve("file-nobody-has-this")),
   unknown: await failure(askWhole("Hello there", "gpt-4o")),
   refused: await failure(askWhole("FAIL500 please")),
   broken: await failure(askStreamed("ERRMID please")),
