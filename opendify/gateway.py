@@ -35,6 +35,7 @@ from opendify.telemetry.instruments import CONVERSATIONS
 from opendify.telemetry.observation import Observation
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
+from opendify.translate.held_back import HeldBackReader
 from opendify.translate.openai_chat import ChatChoice, chat_completion
 from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
 from opendify.translate.openai_messages import read_turn
@@ -313,9 +314,10 @@ class Gateway:
                 conversation_id=held.conversation_id,
                 auto_generate_name=self._settings.auto_generate_name and not context.is_task,
             )
-            pipeline = ReplyPipeline(
-                reply_reader(profile.mode, app.output), reply_filters(app.reasoning, turn.stop)
-            )
+            reader = reply_reader(profile.mode, app.output, app.steps)
+            if app.hold_back and profile.is_moderated is not False:
+                reader = HeldBackReader(reader)
+            pipeline = ReplyPipeline(reader, reply_filters(app.reasoning, turn.stop, app.citations))
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
             return OpenRun(events, pipeline, place)
 

@@ -66,12 +66,13 @@ class AppProfile:
     """What Dify says of an app.
 
     `form` is None where `/parameters` could not be read; then no input is
-    checked here. `takes_files` is None where that is not known.
+    checked here. `takes_files` and `is_moderated` are None where that is not known.
     """
 
     mode: AppMode
     form: tuple[InputField, ...] | None = None
     takes_files: bool | None = None
+    is_moderated: bool | None = None
     name: str = ""
     description: str = ""
     version: str = ""

@@ -52,6 +52,7 @@ class Seen:
     reasoning: str = ""
     finish_reasons: list[str] = field(default_factory=list)
     usage: Shape | None = None
+    annotations: list[Shape] = field(default_factory=list)
     extension: Shape = field(default_factory=dict)
     error: Shape | None = None
     done: bool = False
@@ -155,6 +156,7 @@ def _add_chunk(seen: Seen, chunk: Shape) -> None:
         delta = choice.get("delta", {"content": choice.get("text")})
         seen.content += delta.get("content") or ""
         seen.reasoning += delta.get("reasoning_content") or ""
+        seen.annotations += delta.get("annotations", [])
         if choice["finish_reason"]:
             seen.finish_reasons.append(choice["finish_reason"])
 
@@ -169,6 +171,7 @@ def _read_whole(response: httpx.Response) -> Seen:
         200,
         content=message["content"],
         reasoning=message.get("reasoning_content") or "",
+        annotations=message.get("annotations", []),
         finish_reasons=[choice["finish_reason"]],
         usage=body.get("usage"),
         extension=body["dify"],
@@ -185,10 +188,17 @@ def _check(seen: Seen, expected: Shape, front: str) -> None:
     assert seen.content == expected["content"]
     if "chat" in front:
         assert seen.reasoning == (expected["reasoning"] or "")
+        assert seen.annotations == expected.get("annotations", [])
     assert seen.finish_reasons == [expected["finish_reason"]]
     assert seen.usage == expected["usage"]
+    assert [_line(step) for step in seen.extension.get("steps", [])] == expected.get("steps", [])
+    assert seen.extension.get("citations", []) == expected.get("citations", [])
     for name in ("conversation_id", "message_id", "task_id"):
         assert seen.extension.get(name) == expected[name]
+
+
+def _line(step: Shape) -> str:
+    return f"{step['name']} ({step['type']}): {step['status']}"
 
 
 def _check_error(seen: Seen, expected: Shape) -> None:

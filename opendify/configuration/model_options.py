@@ -109,6 +109,12 @@ class ModelOptions:
                 return IntoInput(name)
         raise WrongValue(f'`{option}` must be "auto", "query", "off" or {{"input": "name of the input"}}')
 
+    def switch(self, option: str) -> bool:
+        given = self._options.get(option)
+        if given is None or isinstance(given, bool):
+            return bool(given)
+        raise WrongValue(f"`{option}` must be true or false")
+
     def inputs(self) -> dict[str, JsonValue]:
         given = self._options.get("inputs")
         if given is None:

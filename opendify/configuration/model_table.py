@@ -16,10 +16,14 @@ from opendify.configuration.readers import SettingsError, WrongValue, shown
 AppMode = Literal["chat", "agent-chat", "agent", "advanced-chat", "completion", "workflow"]
 Reasoning = Literal["separate", "inline", "drop"]
 FallbackOn = Literal["refused", "failed"]
+Steps = Literal["names", "full", "off"]
+CitationStyle = Literal["annotations", "footnotes", "off"]
 
 APP_MODES: Final[tuple[AppMode, ...]] = get_args(AppMode)
 REASONINGS: Final[tuple[Reasoning, ...]] = get_args(Reasoning)
 FALLBACK_ONS: Final[tuple[FallbackOn, ...]] = get_args(FallbackOn)
+STEPS: Final[tuple[Steps, ...]] = get_args(Steps)
+CITATION_STYLES: Final[tuple[CitationStyle, ...]] = get_args(CitationStyle)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +31,11 @@ class DifyApp:
     """One model: a Dify app, the server it lives on, and how it wants to be spoken to.
 
     `timeout_seconds` is how long the app may stay silent; `max_concurrency` is how many runs it gets at
-    once; `inputs` are defaults, of which clients may
-    override all but the `locked_inputs`; `mode` is asked of Dify unless it is set here;
-    `background_model` answers the titles and tags that clients ask for behind a chat; `fallbacks` are models
-    that answer in its place, in this order, where it could not start, or, if `fallback_on` says so, failed.
+    once; `inputs` are defaults, of which clients may override all but the `locked_inputs`; `hold_back`
+    withholds the text of an app whose output is moderated until it is whole; `mode` is asked of Dify unless
+    it is set here; `background_model` answers the titles and tags that clients ask for behind a chat;
+    `fallbacks` are models that answer in its place, in this order, where it could not start, or, if
+    `fallback_on` says so, failed.
     """
 
     name: str
@@ -45,6 +50,9 @@ class DifyApp:
     system: Placement = "auto"
     history: Placement = "auto"
     reasoning: Reasoning = "separate"
+    steps: Steps = "names"
+    citations: CitationStyle = "annotations"
+    hold_back: bool = False
     timeout_seconds: float | None = None
     max_concurrency: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
@@ -152,6 +160,9 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         system=options.placement("system"),
         history=options.placement("history"),
         reasoning=options.choice("reasoning", REASONINGS) or "separate",
+        steps=options.choice("steps", STEPS) or "names",
+        citations=options.choice("citations", CITATION_STYLES) or "annotations",
+        hold_back=options.switch("hold_back"),
         timeout_seconds=options.timeout_seconds(),
         max_concurrency=options.max_concurrency(),
         headers=options.headers(),

@@ -162,6 +162,7 @@ def read_parameters(profile: AppProfile, parameters: object) -> AppProfile:
         profile,
         form=tuple(_read_form(parameters.get("user_input_form"))),
         takes_files=_takes_files(parameters.get("file_upload")),
+        is_moderated=_is_enabled(parameters.get("sensitive_word_avoidance")),
         opening_statement=str(parameters.get("opening_statement") or ""),
         suggested_questions=_texts(parameters.get("suggested_questions")),
     )
@@ -195,6 +196,8 @@ def _takes_files(file_upload: object) -> bool | None:
     """Older servers nest the switch under `image`; absent means unknown."""
     if not isinstance(file_upload, Mapping):
         return None
-    image = file_upload.get("image")
-    in_image = bool(image.get("enabled")) if isinstance(image, Mapping) else False
-    return bool(file_upload.get("enabled")) or in_image
+    return bool(file_upload.get("enabled")) or bool(_is_enabled(file_upload.get("image")))
+
+
+def _is_enabled(switch: object) -> bool | None:
+    return bool(switch.get("enabled")) if isinstance(switch, Mapping) else None

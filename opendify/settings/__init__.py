@@ -9,7 +9,7 @@ from typing import Final
 from opendify.configuration.cpus import default_workers, effective_cpus
 from opendify.configuration.fields import SettingDoc, documented
 from opendify.configuration.model_options import IntoInput, Placement
-from opendify.configuration.model_table import AppMode, DifyApp, Reasoning
+from opendify.configuration.model_table import AppMode, CitationStyle, DifyApp, Reasoning, Steps
 from opendify.configuration.model_variables import MODEL_SETTINGS
 from opendify.configuration.readers import PROJECT_FOLDER, ApiKey, SettingsError
 from opendify.settings.common import Environment, LogLevel
@@ -26,6 +26,7 @@ __all__ = [
     "ApiKey",
     "AppMode",
     "AuthMode",
+    "CitationStyle",
     "DifyApp",
     "DifyTransport",
     "Environment",
@@ -37,6 +38,7 @@ __all__ = [
     "SettingDoc",
     "Settings",
     "SettingsError",
+    "Steps",
     "default_workers",
     "effective_cpus",
     "load_environment",

@@ -14,22 +14,23 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from opendify.errors import DifyAppError, DifyError, DifyRunFailed
-from opendify.settings import AppMode
+from opendify.settings import AppMode, Steps
+from opendify.translate.agent_rounds import AgentRounds
+from opendify.translate.dify_citations import read_citations
 from opendify.translate.dify_errors import error_from_event, error_from_failed_run
 from opendify.translate.dify_outputs import WorkflowText, answer_from_outputs
+from opendify.translate.dify_steps import StepReader
 from opendify.translate.dify_usage import UsageTally, read_price, read_usage
 from opendify.translate.turn import (
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
     TextReplaced,
-    ThoughtDelta,
     text_deltas,
+    thought_deltas,
 )
 from opendify.wire import dify
 
-# Fewer characters than this agree by chance: "look at A" + "Apples" are two texts.
-_SMALLEST_OVERLAP = 8
 _PAUSED = "The app waits for human input, which this API cannot give"
 
 
@@ -63,12 +64,13 @@ class ReplyReader(Protocol):
 
 
 class _Reader(ABC):
-    """What the readers of all modes share: the start, thinking, usage, failures."""
+    """What the readers of all modes share: the start, thinking, steps, usage, failures."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: Steps) -> None:
         self.ended = False
         self._started = False
         self._tally = UsageTally()
+        self._steps = StepReader(steps)
 
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         """See `ReplyReader.feed`."""
@@ -79,10 +81,10 @@ class _Reader(ABC):
             yield ReplyStarted(event.task_id, event.message_id, event.conversation_id)
         match event:
             case dify.ReasoningChunk():
-                if event.data.reasoning:
-                    yield ThoughtDelta(event.data.reasoning)
+                yield from thought_deltas(event.data.reasoning or "")
             case dify.NodeFinished():
                 self._tally.add(event.data)
+                yield from self._steps.read(event)
             case dify.ErrorEvent():
                 raise error_from_event(event)
             case dify.WorkflowPaused():
@@ -106,17 +108,17 @@ class ChatReplyReader(_Reader):
     apart and every event means the same in each.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, steps: Steps = "names") -> None:
+        super().__init__(steps)
         self._run_finished = False
         self._text_was_sent = False
-        self._agent_text: list[str] = []
+        self._agent = AgentRounds()
 
     def read_plain_text(self, event: dify.StreamEvent) -> str | None:
         """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
         if type(event) is not dify.Message or not self._text_was_sent or not self._started:
             return None
-        if self._agent_text or self.ended:
+        if self._agent.sent or self.ended:
             return None
         return event.answer or None
 
@@ -134,38 +136,27 @@ class ChatReplyReader(_Reader):
     def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         match event:
             case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
-                yield from self._text(self._not_yet_sent(text))
+                yield from self._text(self._agent.not_yet_sent(text))
             case dify.AgentMessage(answer=str(text)):
-                self._agent_text.append(text)
-                yield from self._text(text)
+                yield from self._text(self._agent.add_text(text))
+            case dify.AgentThought():
+                yield from thought_deltas(self._agent.add_thought(event))
+                yield from self._steps.read(event)
             case dify.MessageReplace():
                 self._text_was_sent = True
                 yield TextReplaced(event.answer or "")
             case dify.WorkflowFinished():
                 yield from self._finish_run(event.data)
             case dify.MessageEnd():
+                if event.metadata:
+                    yield from read_citations(event.metadata.retriever_resources)
                 yield self._end(event.metadata)
             case _:
-                return
+                yield from self._steps.read(event)
 
     def _text(self, text: str) -> Iterator[ReplyEvent]:
         self._text_was_sent = self._text_was_sent or bool(text)
         yield from text_deltas(text)
-
-    def _not_yet_sent(self, answer: str) -> str:
-        """`answer` without what an agent already streamed of it.
-
-        From 1.16.0 on, mode `agent` streams `agent_message`s while it works and then
-        sends the complete final answer once more in one `message`.
-        """
-        if not self._agent_text or not answer:
-            return answer
-        sent = "".join(self._agent_text)
-        self._agent_text.clear()
-        if sent.rstrip().endswith(answer.strip()):
-            return ""
-        overlap = _overlap(sent, answer)
-        return answer[overlap:] if overlap >= _SMALLEST_OVERLAP else f"\n\n{answer}"
 
     def _finish_run(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
         _refuse_part(run, text_was_sent=self._text_was_sent)
@@ -184,8 +175,8 @@ class ChatReplyReader(_Reader):
 class WorkflowReplyReader(_Reader):
     """Reads workflow apps; `output` is the configured output's name, `"json"`, or None."""
 
-    def __init__(self, output: str | None) -> None:
-        super().__init__()
+    def __init__(self, output: str | None, steps: Steps = "names") -> None:
+        super().__init__(steps)
         self._output = output
         self._text = WorkflowText()
 
@@ -204,14 +195,16 @@ class WorkflowReplyReader(_Reader):
 
     def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         match event:
+            case dify.TextChunk():
+                if self._output is None:
+                    yield from text_deltas(self._text.feed(event.data))
             case dify.NodeStarted() | dify.IterationStarted() | dify.LoopStarted():
                 self._text.announce(event.data)
-            case dify.TextChunk() if self._output is None:
-                yield from text_deltas(self._text.feed(event.data))
+                yield from self._steps.read(event)
             case dify.WorkflowFinished():
                 yield from self._finish(event.data)
             case _:
-                return
+                yield from self._steps.read(event)
 
     def _finish(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
         _refuse_part(run, text_was_sent=self._text.was_sent)
@@ -230,16 +223,6 @@ def _refuse_part(run: dify.WorkflowFinishedData, *, text_was_sent: bool) -> None
         raise DifyRunFailed("The run was stopped before the answer was whole")
 
 
-def _overlap(sent: str, answer: str) -> int:
-    """How many characters at the start of `answer` already stand at the end of `sent`."""
-    start = max(0, len(sent) - len(answer))
-    while answer and (start := sent.find(answer[0], start)) >= 0:
-        if answer.startswith(sent[start:]):
-            return len(sent) - start
-        start += 1
-    return 0
-
-
-def reply_reader(mode: AppMode, output: str | None) -> ReplyReader:
-    """A reader for one stream of an app of `mode`."""
-    return WorkflowReplyReader(output) if mode == "workflow" else ChatReplyReader()
+def reply_reader(mode: AppMode, output: str | None = None, steps: Steps = "names") -> ReplyReader:
+    """A reader for one stream of an app of `mode`; `output` and `steps` are the model's options."""
+    return WorkflowReplyReader(output, steps) if mode == "workflow" else ChatReplyReader(steps)

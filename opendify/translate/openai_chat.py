@@ -3,6 +3,9 @@
 Source: https://platform.openai.com/docs/api-reference/chat
 """
 
+from collections.abc import Sequence
+
+from opendify.translate.dify_extension import url_annotations
 from opendify.translate.reply_writer import Shape, whole_object
 from opendify.translate.turn import FinishReason, Reply
 
@@ -24,6 +27,10 @@ class ChatChoice:
         """A `reasoning_content` delta: DeepSeek's name, which most clients read."""
         return self._choice({"reasoning_content": text})
 
+    def annotations(self, annotations: Sequence[Shape]) -> Shape:
+        """A delta of its own, as OpenAI's; Open WebUI and others read sources from there."""
+        return self._choice({"annotations": annotations})
+
     def finish(self, reason: FinishReason) -> Shape:
         """The finish chunk; its delta is empty, as OpenAI's."""
         return self._choice({}, reason)
@@ -37,6 +44,9 @@ def chat_completion(reply: Reply, *, completion_id: str, created: int, model: st
     message: dict[str, object] = {"role": "assistant", "content": reply.text, "refusal": None}
     if reply.thoughts:
         message["reasoning_content"] = reply.thoughts
+    annotations = url_annotations(reply.citations, len(reply.text))
+    if annotations:
+        message["annotations"] = annotations
     head = {"id": completion_id, "object": "chat.completion", "created": created, "model": model}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     return whole_object(head, choice, reply)

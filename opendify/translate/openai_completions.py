@@ -3,6 +3,8 @@
 Source: https://platform.openai.com/docs/api-reference/completions
 """
 
+from collections.abc import Sequence
+
 from opendify.errors import InvalidRequest
 from opendify.translate.parameters import COMPLETION_PARAMETERS, refuse_unsupported
 from opendify.translate.reply_writer import Shape, whole_object
@@ -61,6 +63,10 @@ class CompletionChoice:
         return {"index": 0, "text": text, "logprobs": None, "finish_reason": None}
 
     def thought(self, text: str) -> None:  # noqa: ARG002 - The endpoint has no place for thinking.
+        """Left out."""
+        return
+
+    def annotations(self, annotations: Sequence[Shape]) -> None:  # noqa: ARG002 - No place either.
         """Left out."""
         return
 

@@ -3,22 +3,27 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from opendify.errors import GatewayError
-from opendify.settings import Reasoning
+from opendify.settings import CitationStyle, Reasoning
+from opendify.translate.citation_filters import citation_filters
 from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta
 from opendify.wire import dify
 
 
-def reply_filters(reasoning: Reasoning, stop: Sequence[str]) -> list[ReplyFilter]:
-    """What a model's settings and a request want done with the events, in order."""
+def reply_filters(
+    reasoning: Reasoning, stop: Sequence[str], citations: CitationStyle = "annotations"
+) -> list[ReplyFilter]:
+    """What a model's options and a request want done with the events, in order."""
     filters: dict[Reasoning, list[ReplyFilter]] = {
-        "separate": [ThoughtSplitter()],
+        "separate": [ThoughtSplitter(), StepLines()],
         "drop": [ThoughtSplitter(), ThoughtDropper()],
-        "inline": [ThoughtInliner()],
+        "inline": [StepLines(), ThoughtInliner()],
     }
-    return [*filters[reasoning], *([StopCutter(stop)] if stop else [])]
+    cutters = [StopCutter(stop)] if stop else []
+    return [*filters[reasoning], *cutters, *citation_filters(citations)]
 
 
 class ReplyPipeline:
@@ -27,8 +32,9 @@ class ReplyPipeline:
     def __init__(self, reader: ReplyReader, filters: Sequence[ReplyFilter]) -> None:
         self._reader = reader
         self._filters = filters
+        self._watchers = [each.lets_pass for each in filters if each.lets_pass]
         # There is nearly always one.
-        self._lets_pass = filters[0].lets_pass if len(filters) == 1 else self._all_let_pass
+        self._lets_pass = self._watchers[0] if len(self._watchers) == 1 else self._all_let_pass
         self.ended = False
         """True once `ReplyEnded` was given; nothing follows it."""
 
@@ -58,7 +64,7 @@ class ReplyPipeline:
         yield from self._pass(self._reader.close())
 
     def _all_let_pass(self, text: str) -> bool:
-        return all(reply_filter.lets_pass(text) for reply_filter in self._filters)
+        return all(lets_pass(text) for lets_pass in self._watchers)
 
     def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
         try:

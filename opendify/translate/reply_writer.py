@@ -1,16 +1,20 @@
 """What the writers of all streams of completion objects share: order, moderation, usage, the end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, assert_never
 
 from opendify.errors import GatewayError
+from opendify.translate.dify_extension import dify_extension, url_annotations
 from opendify.translate.turn import (
+    Citations,
     CompletionUsage,
+    Extras,
     FinishReason,
     Reply,
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
+    Step,
     TextDelta,
     TextReplaced,
     ThoughtDelta,
@@ -39,6 +43,10 @@ class ChoiceShapes(Protocol):
         """More thinking; None where the endpoint has no place for it."""
         ...
 
+    def annotations(self, annotations: Sequence[Shape]) -> Shape | None:
+        """What the answer rests on; None where the endpoint has no place for it."""
+        ...
+
     def finish(self, reason: FinishReason) -> Shape:
         """The one choice that carries `finish_reason`."""
         ...
@@ -47,8 +55,8 @@ class ChoiceShapes(Protocol):
 class ReplyWriter:
     """Writes one stream as `data:` frames.
 
-    The order is OpenAI's: the opening, deltas, one object with `finish_reason`, a
-    usage object if asked for, `[DONE]`. Only a whole answer ends in `[DONE]`.
+    The order is OpenAI's: the opening, deltas, annotations, one object with `finish_reason`,
+    a usage object if asked for, `[DONE]`. Only a whole answer ends in `[DONE]`.
     """
 
     def __init__(
@@ -64,7 +72,7 @@ class ReplyWriter:
         self._contradicted = False
         # As UTF-8, because a list of short strings takes ten times their size.
         self._text = bytearray()
-        self._started = ReplyStarted(task_id=None)
+        self._extras = Extras()
         # A text chunk is always the same but for the text.
         self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).rpartition(
             encode_json(_ANY_TEXT)
@@ -106,10 +114,11 @@ class ReplyWriter:
                 return self._choice(thought) if thought else b""
             case TextReplaced(text):
                 return self._replace(text)
-            case ReplyStarted():
-                self._started = event
+            case ReplyStarted() | Step() | Citations():
+                self._extras.note(event)
                 return b""
             case ReplyEnded():
+                self._extras.note(event)
                 return self._end(event)
             case _:
                 assert_never(event)
@@ -130,11 +139,19 @@ class ReplyWriter:
 
     def _end(self, ended: ReplyEnded) -> bytes:
         finish = self._shapes.finish("content_filter" if self._contradicted else "stop")
-        frames = self._choice(finish, {"dify": dify_extension(self._started, ended)})
+        frames = self._annotations() + self._choice(finish, {"dify": dify_extension(self._extras)})
         if self._include_usage and ended.usage:
             usage = encode_json({"choices": [], "usage": usage_shape(ended.usage)})
             frames += frame(self._head + usage[1:])
         return frames + DONE
+
+    def _annotations(self) -> bytes:
+        if self._contradicted or not self._extras.citations:
+            return b""
+        length = len(self._text.decode("utf-8", "surrogatepass"))
+        annotations = url_annotations(self._extras.citations, length)
+        choice = self._shapes.annotations(annotations) if annotations else None
+        return self._choice(choice) if choice else b""
 
     def _choice(self, choice: Shape, extension: Shape | None = None) -> bytes:
         body = encode_json({"choices": [choice], **(extension or {})})
@@ -144,8 +161,7 @@ class ReplyWriter:
 def whole_object(head: Shape, choice: Shape, reply: Reply) -> dict[str, object]:
     """An answer that is not streamed; `usage` is left out where Dify told none."""
     usage = {"usage": usage_shape(reply.ended.usage)} if reply.ended.usage else {}
-    extension = dify_extension(reply.started, reply.ended)
-    return {**head, "choices": [choice], **usage, "dify": extension}
+    return {**head, "choices": [choice], **usage, "dify": dify_extension(reply)}
 
 
 def usage_shape(usage: CompletionUsage) -> dict[str, int]:
@@ -155,16 +171,3 @@ def usage_shape(usage: CompletionUsage) -> dict[str, int]:
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
     }
-
-
-def dify_extension(started: ReplyStarted, ended: ReplyEnded) -> dict[str, object]:
-    """The one extension object, `dify`; keys without a value are left out."""
-    price = {"total": ended.price.total, "currency": ended.price.currency} if ended.price else None
-    extension = {
-        "conversation_id": started.conversation_id,
-        "message_id": started.message_id,
-        "task_id": started.task_id,
-        "price": price,
-        "outputs": ended.outputs,
-    }
-    return {name: value for name, value in extension.items() if value is not None}

@@ -114,14 +114,12 @@ class ThoughtSplitter:
 class ThoughtDropper:
     """Leaves the model's thinking out; stands behind a `ThoughtSplitter`."""
 
+    lets_pass = None
+
     def feed(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
         """See `ReplyFilter.feed`."""
         if not isinstance(event, ThoughtDelta):
             yield event
-
-    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - Text is no thought.
-        """See `ReplyFilter.lets_pass`."""
-        return True
 
 
 class ThoughtInliner:

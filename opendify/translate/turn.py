@@ -1,6 +1,6 @@
 """The waist: every OpenAI endpoint is read into a `Turn`, every Dify app mode into `ReplyEvent`s."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, assert_never
 
@@ -9,6 +9,9 @@ import msgspec
 AttachmentType = Literal["image", "document", "audio", "video"]
 HistoryRole = Literal["user", "assistant", "tool"]
 FinishReason = Literal["stop", "content_filter"]
+
+MOST_STEPS = 200
+"""So many steps of a run are listed; what loops for longer is not worth a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,54 @@ class ThoughtDelta:
     text: str
 
 
+def thought_deltas(text: str) -> Iterator[ThoughtDelta]:
+    """`text` as a delta; none where it is empty."""
+    if text:
+        yield ThoughtDelta(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that the app does on its way: a tool, a node; told again under its `id` as it goes on.
+
+    `type` is `tool`, `agent_log`, or a node's type. `status` is Dify's, `running` at first; a tool's
+    result is only known to be there: `finished`. `level` is how deep it lies in iterations and
+    loops. `input` and `output` are shortened and cleaned, and empty where they are not wanted.
+    """
+
+    id: str
+    name: str
+    type: str
+    status: str
+    level: int = 0
+    elapsed_seconds: float | None = None
+    tokens: int | None = None
+    input: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A piece of a document that the app's knowledge gave; `url` where the document has one."""
+
+    position: int
+    document_id: str | None = None
+    document_name: str | None = None
+    dataset_id: str | None = None
+    dataset_name: str | None = None
+    segment_id: str | None = None
+    score: float | None = None
+    text: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citations:
+    """What the answer rests on, in Dify's order; never empty."""
+
+    citations: tuple[Citation, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The answer is whole. `usage` is None where Dify told nothing; `outputs` are a workflow's."""
@@ -124,7 +175,9 @@ class ReplyEnded:
     outputs: Mapping[str, object] | None = None
 
 
-ReplyEvent = ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | ReplyEnded
+ReplyEvent = ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | Step | Citations | ReplyEnded
+Extra = ReplyStarted | Step | Citations | ReplyEnded
+"""What belongs neither to the text nor to the thinking."""
 
 
 class ReplyFilter(Protocol):
@@ -134,9 +187,43 @@ class ReplyFilter(Protocol):
         """What takes the place of `event`; text may be held until later events, `ReplyEnded` frees it."""
         ...
 
-    def lets_pass(self, text: str) -> bool:
-        """True only if `feed` would give a delta of `text` back as it is, and change nothing else."""
+    @property
+    def lets_pass(self) -> Callable[[str], bool] | None:
+        """True for a text only if `feed` would give its delta back as it is, and change nothing else.
+
+        None where that is so for every text.
+        """
         ...
+
+
+class Extras:
+    """What a reply holds beside its text and its thinking; one object a reply."""
+
+    def __init__(self) -> None:
+        self.started = ReplyStarted(task_id=None)
+        self.ended = ReplyEnded()
+        self.citations: tuple[Citation, ...] = ()
+        self._steps: dict[str, Step] = {}
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Each as it was told last, in the order in which they began; the first `MOST_STEPS`."""
+        return tuple(self._steps.values())
+
+    def note(self, event: Extra) -> None:
+        """Take in what `event` tells."""
+        match event:
+            case ReplyStarted():
+                self.started = event
+            case Step():
+                if event.id in self._steps or len(self._steps) < MOST_STEPS:
+                    self._steps[event.id] = event
+            case Citations(citations):
+                self.citations = citations
+            case ReplyEnded():
+                self.ended = event
+            case _:
+                assert_never(event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +234,15 @@ class Reply:
     thoughts: str
     started: ReplyStarted
     ended: ReplyEnded
+    steps: tuple[Step, ...] = ()
+    citations: tuple[Citation, ...] = ()
 
 
 def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
     """The whole answer of a stream; unlike a stream it can honour `TextReplaced`."""
     text: list[str] = []
     thoughts: list[str] = []
-    started, ended = ReplyStarted(task_id=None), ReplyEnded()
+    extras = Extras()
     for event in events:
         match event:
             case TextDelta():
@@ -162,10 +251,10 @@ def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
                 thoughts.append(event.text)
             case TextReplaced():
                 text[:] = [event.text]
-            case ReplyStarted():
-                started = event
-            case ReplyEnded():
-                ended = event
+            case ReplyStarted() | Step() | Citations() | ReplyEnded():
+                extras.note(event)
             case _:
                 assert_never(event)
-    return Reply("".join(text), "".join(thoughts), started, ended)
+    return Reply(
+        "".join(text), "".join(thoughts), extras.started, extras.ended, extras.steps, extras.citations
+    )

@@ -22,9 +22,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Metadata(msgspec.Struct, frozen=True):
-    """The part of `message_end.metadata` that is read."""
+    """The part of `message_end.metadata` that is read; `retriever_resources` is a list of objects or null."""
 
     usage: Usage | None = None
+    retriever_resources: object = None
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event"):
@@ -48,9 +49,16 @@ class AgentMessage(Event, frozen=True, tag="agent_message"):
 
 
 class AgentThought(Event, frozen=True, tag="agent_thought"):
-    """A step of an agent, sent again under one `id` as it fills up; repeats streamed text."""
+    """A round of an agent, sent again under one `id` as it fills up; `thought` repeats streamed text.
+
+    `tool` holds names joined by `;`. `tool_input` and `observation` are JSON as text.
+    """
 
     id: str | None = None
+    thought: str | None = None
+    tool: str | None = None
+    tool_input: object = None
+    observation: object = None
 
 
 class MessageFile(Event, frozen=True, tag="message_file"):
@@ -108,12 +116,23 @@ class TextChunk(Event, frozen=True, tag="text_chunk"):
 
 
 class NodeData(msgspec.Struct, frozen=True):
-    """`outputs` and `process_data` hold whatever the node makes, prompts included."""
+    """`id` is of this one execution; `outputs` and `process_data` hold whatever it made, prompts included.
+
+    `iteration_id` and `loop_id` are the `node_id`s of what it lies in.
+    """
 
     node_id: str | None = None
     node_type: str | None = None
     outputs: object = None
     process_data: object = None
+    id: str | None = None
+    title: str | None = None
+    status: str | None = None
+    iteration_id: str | None = None
+    loop_id: str | None = None
+    elapsed_time: object = None
+    total_tokens: object = None
+    execution_metadata: object = None
 
 
 class NodeStarted(Event, frozen=True, tag="node_started"):
@@ -134,10 +153,38 @@ class LoopStarted(Event, frozen=True, tag="loop_started"):
     data: NodeData = NodeData()
 
 
+class IterationCompleted(Event, frozen=True, tag="iteration_completed"):
+    """An iteration node ended."""
+
+    data: NodeData = NodeData()
+
+
+class LoopCompleted(Event, frozen=True, tag="loop_completed"):
+    """A loop node ended."""
+
+    data: NodeData = NodeData()
+
+
 class NodeFinished(Event, frozen=True, tag="node_finished"):
     """A node ended; LLM nodes have `usage` in their outputs or process data."""
 
     data: NodeData = NodeData()
+
+
+class AgentLogData(msgspec.Struct, frozen=True):
+    """`label` is such as `ROUND 1` or `CALL search`; `status` start, success or error."""
+
+    id: str | None = None
+    parent_id: str | None = None
+    node_id: str | None = None
+    label: str | None = None
+    status: str | None = None
+
+
+class AgentLog(Event, frozen=True, tag="agent_log"):
+    """What an agent node does (since 1.0.0), sent again under one `id`."""
+
+    data: AgentLogData = AgentLogData()
 
 
 class WorkflowStarted(Event, frozen=True, tag="workflow_started"):
@@ -186,8 +233,11 @@ KnownEvent = (
     | TextChunk
     | NodeStarted
     | IterationStarted
+    | IterationCompleted
     | LoopStarted
+    | LoopCompleted
     | NodeFinished
+    | AgentLog
     | WorkflowStarted
     | WorkflowFinished
     | WorkflowPaused

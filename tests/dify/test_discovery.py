@@ -354,6 +354,21 @@ def test_the_form_is_read_with_its_types_limits_and_options() -> None:
 
 
 @pytest.mark.parametrize(
+    ("switch", "is_moderated"),
+    [
+        ({"enabled": True, "type": "keywords", "configs": []}, True),
+        ({"enabled": False}, False),
+        ({}, False),
+        (None, None),
+    ],
+)
+def test_whether_an_app_s_output_is_moderated_is_read(switch: object, is_moderated: bool | None) -> None:
+    parameters = {"sensitive_word_avoidance": switch}
+
+    assert read_parameters(AppProfile("chat"), parameters).is_moderated is is_moderated
+
+
+@pytest.mark.parametrize(
     ("file_upload", "takes_files"),
     [
         ({"enabled": True, "allowed_file_types": ["image"]}, True),

@@ -1,0 +1,53 @@
+"""The one extension object, `dify`: what an app tells and OpenAI's shapes have no place for."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from opendify.translate.turn import Citation, Extras, Reply, Step
+
+
+def dify_extension(extras: Extras | Reply) -> dict[str, object]:
+    """The object; keys without a value are left out, in lists too."""
+    started, ended = extras.started, extras.ended
+    price = {"total": ended.price.total, "currency": ended.price.currency} if ended.price else None
+    return _known(
+        {
+            "conversation_id": started.conversation_id,
+            "message_id": started.message_id,
+            "task_id": started.task_id,
+            "citations": [_known(asdict(citation)) for citation in extras.citations] or None,
+            "steps": [_step(step) for step in extras.steps] or None,
+            "price": price,
+            "outputs": ended.outputs,
+        }
+    )
+
+
+def url_annotations(citations: tuple[Citation, ...], text_length: int) -> list[dict[str, object]]:
+    """OpenAI's `annotations` for those that have a URL; which words each belongs to, Dify does not tell.
+
+    Source: openai-openapi, `ChatCompletionResponseMessage.annotations`
+    """
+    return [
+        {
+            "type": "url_citation",
+            "url_citation": {
+                "start_index": text_length,
+                "end_index": text_length,
+                "url": citation.url,
+                "title": citation.document_name or citation.url,
+            },
+        }
+        for citation in citations
+        if citation.url
+    ]
+
+
+def _step(step: Step) -> dict[str, object]:
+    """Empty texts are left out as well: they were not wanted, or there were none."""
+    shape = {**asdict(step), "input": step.input or None, "output": step.output or None}
+    return _known(shape)
+
+
+def _known(shape: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in shape.items() if value is not None}

@@ -1,0 +1,50 @@
+"""Text withheld until it is whole, for apps whose output is moderated."""
+
+from collections.abc import Iterator
+
+from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced, text_deltas
+from opendify.wire import dify
+
+
+class HeldBackReader:
+    """Gives what `reader` reads, its text at the end, as moderation left it.
+
+    The text of a run that fails is given to nobody: it may not have been looked at. Thinking
+    that a model writes into its text is withheld with it; steps and thinking that Dify
+    sends apart are not.
+    """
+
+    def __init__(self, reader: ReplyReader) -> None:
+        self._reader = reader
+        self._held: list[str] = []
+
+    @property
+    def ended(self) -> bool:
+        """See `ReplyReader.ended`."""
+        return self._reader.ended
+
+    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.feed`."""
+        yield from self._hold(self._reader.feed(event))
+
+    def read_plain_text(self, event: dify.StreamEvent) -> str | None:  # noqa: ARG002 - No text may go.
+        """See `ReplyReader.read_plain_text`."""
+        return None
+
+    def close(self) -> Iterator[ReplyEvent]:
+        """See `ReplyReader.close`."""
+        yield from self._hold(self._reader.close())
+
+    def _hold(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
+        for reply in replies:
+            match reply:
+                case TextDelta():
+                    self._held.append(reply.text)
+                case TextReplaced(text):
+                    self._held = [text]
+                case ReplyEnded():
+                    yield from text_deltas("".join(self._held))
+                    yield reply
+                case _:
+                    yield reply
