@@ -47,10 +47,20 @@ class Circuit:
                 return "ordinary"
             now = self._clock()
             if now < self._open_until:
-                raise _refusal(_PROBE_SECONDS if self._is_probed else self._open_until - now)
+                raise self._refusal_until(self._open_until)
             # A probe that never reports back is followed by another.
             self._open_until, self._is_probed = now + self._open_seconds, True
             return "probe"
+
+    def refuse_while_open(self) -> None:
+        """Let everybody pass but while calls are refused anyway.
+
+        Raises:
+            DifyCircuitOpen: The time is not over.
+        """
+        with self._lock:
+            if self._open_until is not None and self._clock() < self._open_until:
+                raise self._refusal_until(self._open_until)
 
     def report(self, outage: GatewayError | None, by: Pass = "ordinary") -> bool:
         """Learn how a call went that passed; True where that opened the circuit.
@@ -76,9 +86,9 @@ class Circuit:
         self._open_until = self._clock() + self._open_seconds
         return was_closed
 
-
-def _refusal(seconds_left: float) -> DifyCircuitOpen:
-    return DifyCircuitOpen(
-        "The app behind this model could not be reached lately; it will be tried again in a moment",
-        retry_after_seconds=math.ceil(seconds_left),
-    )
+    def _refusal_until(self, open_until: float) -> DifyCircuitOpen:
+        seconds_left = _PROBE_SECONDS if self._is_probed else open_until - self._clock()
+        return DifyCircuitOpen(
+            "The app behind this model could not be reached lately; it will be tried again in a moment",
+            retry_after_seconds=math.ceil(seconds_left),
+        )

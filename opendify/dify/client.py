@@ -103,6 +103,14 @@ class DifyClient:
         exchange = self._carrier_for(app).open(post)
         return EventStream(exchange, limits, self._clock, stop, partial(self._note_contact, app))
 
+    def refuse_while_away(self, app: DifyApp) -> None:
+        """Ask nothing; only say whether it would be refused.
+
+        Raises:
+            DifyCircuitOpen: The app's server could not be reached lately.
+        """
+        self._server(app).circuit.refuse_while_open()
+
     def retries(self, app: DifyApp) -> Retries:
         """What one request to the app's server may try again; to be closed."""
         return Retries(

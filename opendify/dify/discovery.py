@@ -85,6 +85,8 @@ class Discovery:
     def _refresh(self, app: DifyApp, entry: _Entry) -> AppProfile:
         # Those who waited for a question that failed share its answer, instead of asking one by one.
         if entry.failure and self._clock() < entry.failed_at + _FAILURE_SECONDS:
+            # By now its server may be left alone, which says more.
+            self._client.refuse_while_away(app)
             # A copy: each time an exception is raised, its traceback grows.
             raise copy.copy(entry.failure)
         try:

@@ -282,6 +282,17 @@ def test_apps_of_one_server_share_a_circuit_and_servers_do_not(dify: MockDify) -
         client.call(elsewhere, "GET", "/info")
 
 
+def test_a_question_that_opened_the_circuit_is_no_answer_to_those_who_come_later(dify: MockDify) -> None:
+    stand = make_stand(dify, DIFY_CIRCUIT_FAILURES="1", DIFY_CONNECT_RETRIES="0")
+    dify.answers["info"] = away
+    discovery = Discovery(stand.client, ttl_seconds=60, clock=stand.clock)
+
+    def look(stand: Stand) -> object:
+        return discovery.profile(stand.app)
+
+    assert stand.fails(look, look) == [DifyUnreachable, DifyCircuitOpen]
+
+
 def test_what_is_known_of_an_app_serves_on_while_the_circuit_is_open(dify: MockDify, stand: Stand) -> None:
     discovery = Discovery(stand.client, ttl_seconds=600, clock=stand.clock)
     known = discovery.profile(stand.app)
