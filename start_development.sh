@@ -85,6 +85,6 @@ else
     dify=simulated
     start_simulator
 fi
-python -m opendify.settings
+python -m opendify.serving.preflight
 say_first_request_once_ready "$dify"
 exec python -m gunicorn --config gunicorn_config.py main:app "$@"

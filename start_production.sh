@@ -7,7 +7,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 export ENVIRONMENT="${ENVIRONMENT:-production}"
 
 prepare_environment production
-python -m opendify.settings
+python -m opendify.serving.preflight
 
 say "Starting OpenDify ($ENVIRONMENT)"
 # `exec` leaves one process, so that signals reach Gunicorn and running streams are ended in order.

@@ -641,6 +641,18 @@ def test_a_fallback_must_be_another_model(names: list[str], fault: str) -> None:
     assert fault_of(fallbacks(one=names, two=[])) == f"MODEL_CONFIG, entry 'one': {fault}"
 
 
+def test_names_of_entries_that_are_wrong_themselves_are_names_all_the_same() -> None:
+    table = {
+        "one": {"api_key": SECRET, "fallbacks": ["two", "two-4o"], "background_model": "two"},
+        "two": {"aliases": ["two-4o"]},
+    }
+
+    assert (
+        fault_of(json.dumps(table))
+        == "MODEL_CONFIG, entry 2 'two': `api_key` must be the app's key as text: \"app-...\""
+    )
+
+
 def test_when_to_fall_back_is_not_said_without_fallbacks() -> None:
     fault = fault_of_model(fallback_on="failed")
 

@@ -95,15 +95,26 @@ def read_models(table: object, source: str, default_api_base: str | None) -> tup
         except WrongValue as error:
             faults.append(f"{where}: {error}")
     faults += _repeated_names(models, source)
-    faults += _unknown_background_models(models, source)
-    faults += _wrong_fallbacks(models, source)
+    names = _names_in(table)
+    faults += _unknown_background_models(models, names, source)
+    faults += _wrong_fallbacks(models, names, source)
     if faults:
         raise SettingsError(*faults)
     return tuple(models)
 
 
-def _unknown_background_models(models: list[DifyApp], source: str) -> list[str]:
-    names = {name for model in models for name in (model.name, *model.aliases)}
+def _names_in(table: Mapping[object, object]) -> frozenset[object]:
+    """Every name and alias, also those of entries that are wrong in another way: one fault is told once."""
+    entries = [entry for entry in table.values() if isinstance(entry, dict)]
+    aliases = (each for entry in entries for each in _listed(entry.get("aliases")))
+    return frozenset((*table, *aliases))
+
+
+def _listed(aliases: object) -> list[str]:
+    return [each for each in aliases if isinstance(each, str)] if isinstance(aliases, list) else []
+
+
+def _unknown_background_models(models: list[DifyApp], names: frozenset[object], source: str) -> list[str]:
     return [
         f"{source}, entry {shown(model.name)}: `background_model` is no model of this table"
         for model in models
@@ -111,9 +122,8 @@ def _unknown_background_models(models: list[DifyApp], source: str) -> list[str]:
     ]
 
 
-def _wrong_fallbacks(models: list[DifyApp], source: str) -> list[str]:
+def _wrong_fallbacks(models: list[DifyApp], names: frozenset[object], source: str) -> list[str]:
     """Only a model's own list counts, so that two models may stand in for each other."""
-    names = {name for model in models for name in (model.name, *model.aliases)}
     faults = []
     for model in models:
         where = f"{source}, entry {shown(model.name)}"

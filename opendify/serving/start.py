@@ -7,6 +7,7 @@ from gunicorn.config import Config
 from opendify import __version__
 from opendify.access.keys import KeyRing
 from opendify.conversation_admin.administration import open_configured_answers
+from opendify.serving.preflight import require_keys
 from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations import SchemaTooNew
@@ -63,8 +64,7 @@ def announce_server(cfg: Config, drain_seconds: float) -> None:
 
 def _announce_keys(settings: Settings) -> None:
     keys = KeyRing(settings)
-    if keys.needs_first_keys and not settings.conversation_store_url.startswith("sqlite:"):
-        raise SettingsError("API_KEYS must be set where several machines share a conversation store")
+    require_keys(settings)
     files = keys.first_key_files()
     if files:
         ordinary, admin = files

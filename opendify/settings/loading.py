@@ -69,12 +69,30 @@ def load_environment(dotenv_file: Path, environ: Mapping[str, str]) -> dict[str,
     Raises:
         SettingsError: The file cannot be read.
     """
+    in_file = read_dotenv(dotenv_file)
+    return {name: text for name, text in in_file.items() if text is not None} | dict(environ)
+
+
+def read_dotenv(file: Path) -> Mapping[str, str | None]:
+    """What stands in it, nothing where it does not exist; a name without `=` has None.
+
+    Raises:
+        SettingsError: It cannot be read.
+    """
     try:
         # Without interpolation a `$` in a key is a `$`.
-        in_file = dotenv_values(dotenv_file, interpolate=False, encoding="utf-8-sig")
+        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise SettingsError(".env cannot be read; it must be UTF-8 text that this user may read") from None
-    return {name: text for name, text in in_file.items() if text is not None} | dict(environ)
+
+
+def names_given() -> tuple[Mapping[str, str | None], Mapping[str, str]]:
+    """What stands in the project's `.env`, and the variables of the process.
+
+    Raises:
+        SettingsError: The file cannot be read.
+    """
+    return read_dotenv(PROJECT_FOLDER / ".env"), os.environ
 
 
 def _with_derived_defaults(
