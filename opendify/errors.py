@@ -12,7 +12,8 @@ class GatewayError(Exception):
     header `x-should-retry`, which SDKs obey over the status; None leaves the
     choice to them. `may_have_begun` says whether Dify may have begun work for the
     request, so that a repeat could pay twice; `is_of_the_app` whether another app
-    may do better; `is_outage` whether it speaks of Dify as a whole being away.
+    may do better; `is_outage` whether it speaks of Dify as a whole being away. `model` is the one of
+    the table whose failure it is, where that is known.
 
     Source: https://platform.openai.com/docs/guides/error-codes
     """
@@ -25,6 +26,7 @@ class GatewayError(Exception):
     may_have_begun = True
     is_of_the_app = False
     is_outage = False
+    model: str | None = None
 
     def __init__(
         self,

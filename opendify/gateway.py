@@ -264,6 +264,7 @@ class Gateway:
             ],
             after_failed_runs=app.fallback_on == "failed",
             opening=opening,
+            request_id=person.observation.request_id,
         )
 
     def _apps_for(self, app: DifyApp, person: Person) -> Sequence[DifyApp]:

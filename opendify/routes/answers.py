@@ -81,14 +81,17 @@ def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapp
 
     They also tell whether Dify's memory is gone.
     """
-    model = started and started.answered_by
     ids = {
-        "X-OpenDify-Model": model and quote(model, safe=_PLAIN_IN_NAMES),
+        "X-OpenDify-Model": _in_header(started.answered_by if started else None),
         "X-OpenDify-Memory": "lost" if memory_was_lost else None,
         "X-Dify-Conversation-Id": started and started.conversation_id,
         "X-Dify-Message-Id": started and started.message_id,
     }
     return {name: value for name, value in ids.items() if value and _HEADER_VALUE.fullmatch(value)}
+
+
+def _in_header(model: str | None) -> str | None:
+    return model and quote(model, safe=_PLAIN_IN_NAMES)
 
 
 def register_error_handlers(app: flask.Flask) -> None:
@@ -101,7 +104,9 @@ def register_error_handlers(app: flask.Flask) -> None:
 def _answer_gateway_error(error: GatewayError) -> flask.Response:
     flask.g.log_fields["error"] = error.code
     observation().error = error
-    return json_response(error.to_body(), error.status, error.headers())
+    model = _in_header(error.model)
+    headers = {**error.headers(), "X-OpenDify-Model": model} if model else error.headers()
+    return json_response(error.to_body(), error.status, headers)
 
 
 def _answer_http_error(error: HTTPException) -> flask.Response:

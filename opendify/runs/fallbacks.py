@@ -39,13 +39,17 @@ class Fallbacks:
         *,
         after_failed_runs: bool = False,
         opening: Opening | None = None,
+        request_id: str = "",
     ) -> None:
         """Begin the first of `candidates` that can be; only a stream has an `opening`.
+
+        `request_id` is for the log.
 
         Raises:
             GatewayError: None can be, or one failed in a way that no other can mend.
         """
         self._opening = opening
+        self._request_id = request_id
         self._waiting = deque(candidates[:1] if self._is_committed() else candidates)
         self._after_failed_runs = after_failed_runs
         self._gave = False
@@ -92,6 +96,7 @@ class Fallbacks:
             if self._held_back and (self._is_committed() or self._source.ended):
                 yield from self._give()
         except GatewayError as error:
+            error.model = self._model
             if self._gave or self._is_committed():
                 raise
             self._source.close()
@@ -124,7 +129,7 @@ class Fallbacks:
             try:
                 return candidate.begin(), candidate.model
             except GatewayError as error:
-                error.may_have_begun = False
+                error.may_have_begun, error.model = False, candidate.model
                 failure = error
 
     def _go_on_after(self, failure: GatewayError) -> None:
@@ -139,6 +144,6 @@ class Fallbacks:
             failure.may_have_begun and not self._telling_failure.may_have_begun
         ):
             self._telling_failure = failure
-        facts = {"model": self._waiting[0].model, "error": failure.code}
-        logger.warning("another model takes over", extra=facts)
+        facts = {"from_model": failure.model, "to_model": self._waiting[0].model, "error": failure.code}
+        logger.warning("another model takes over", extra={**facts, "request_id": self._request_id})
         FALLBACKS.add(self._waiting[0].model)

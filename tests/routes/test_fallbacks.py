@@ -132,6 +132,27 @@ def test_a_conversation_that_the_client_names_is_no_other_model_s(serve: Serve, 
     assert_openai_error(response, 503, "upstream_unreachable")
 
 
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+def test_a_failed_answer_names_the_model_whose_failure_it_is(
+    serve: Serve, dify: MockDify, streams: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_fire = stream(event("error", code="completion_request_error", message="on fire"))
+    dify.answers["run"] = only_for_bot(_unreachable, lambda _: on_fire)
+
+    response = serve(TABLE).post("/v1/chat/completions", json={**CHAT, "stream": streams})
+
+    assert_openai_error(response, 502, "upstream_run_failed")
+    assert response.headers["X-OpenDify-Model"] == SPARE
+    (record,) = [each for each in caplog.records if each.message == "another model takes over"]
+    told = {name: vars(record)[name] for name in ("from_model", "to_model", "error", "request_id")}
+    assert told == {
+        "from_model": "bot",
+        "to_model": "替补",
+        "error": "upstream_unreachable",
+        "request_id": response.headers["x-request-id"],
+    }
+
+
 def test_where_no_model_can_answer_the_client_learns_why_its_own_did_not(
     serve: Serve, dify: MockDify
 ) -> None:
