@@ -38,13 +38,15 @@ if _server.worker_class == "gevent":
     monkey.patch_all(os=False, signal=False)
 
 from opendify.dify.concurrency import instance_file  # noqa: E402 - As above.
-from opendify.serving import development, leaving  # noqa: E402 - As above.
+from opendify.serving import development, leaving, metrics_folder  # noqa: E402 - As above.
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
 from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
-from opendify.serving.metrics_folder import METRICS_FOLDER, shared_memory  # noqa: E402 - As above.
+from opendify.serving.server_log import ServerLog  # noqa: E402 - As above.
 from opendify.serving.start import announce_server, prepare_start, remove_drain_file  # noqa: E402 - As above.
 from opendify.serving.workers import WorkerKit, warn_of_plain_workers, worker_class_for  # noqa: E402 - As above.
+from opendify.telemetry.logs import configure_logging  # noqa: E402 - As above.
 
+configure_logging(_server.log_level, _server.logs)
 _kit = WorkerKit(_server)
 
 # `main` is found from any folder.
@@ -79,8 +81,11 @@ control_socket_disable = True
 
 loglevel = _server.log_level
 errorlog = "-"
-# The app writes one line a request; `--access-logfile -` adds Gunicorn's own.
-accesslog = None
+logger_class = ServerLog
+# The app writes one line a request, which costs less.
+accesslog = "-" if _server.logs.access_log else None
+# No query, which may hold a key: the path alone.
+access_log_format = '%(h)s %(l)s %(u)s %(t)s "%(m)s %(U)s %(H)s" %(s)s %(b)s "%(a)s" %(D)sμs'
 
 
 def on_starting(server: Arbiter) -> None:
@@ -91,8 +96,10 @@ def on_starting(server: Arbiter) -> None:
     instance_file()
     remove_drain_file()
     if _server.metrics.enabled:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_FOLDER.open(shared_memory()))
-        METRICS_FOLDER.join_as_master()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(
+            metrics_folder.METRICS_FOLDER.open(metrics_folder.shared_memory())
+        )
+        metrics_folder.METRICS_FOLDER.join_as_master()
         note_configuration_read()
     Master.take_over(server, _read_anew)
 
@@ -119,7 +126,7 @@ on_reload = when_ready
 def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     """Tell the worker what clients may do, and give it its place beside the others."""
     _kit.hand_out(worker)
-    METRICS_FOLDER.number(worker)
+    metrics_folder.METRICS_FOLDER.number(worker)
 
 
 def post_fork(_server: Arbiter, worker: Worker) -> None:
@@ -134,7 +141,7 @@ def post_worker_init(worker: Worker) -> None:
     leaving.hear_orders()
     if development.shows_fault(worker):
         return
-    METRICS_FOLDER.join(worker)
+    metrics_folder.METRICS_FOLDER.join(worker)
     limit_chats(worker)
     share_places(worker, instance_file())
     leaving.prepare_to_leave(worker, _server.drain_seconds)
@@ -158,9 +165,9 @@ def worker_exit(_server: Arbiter, worker: Worker) -> None:
 def child_exit(_arbiter: Arbiter, worker: Worker) -> None:
     """Nobody waits for a worker that is gone to take a client, and nothing of it is in progress."""
     _kit.take_back(worker)
-    METRICS_FOLDER.bury(worker)
+    metrics_folder.METRICS_FOLDER.bury(worker)
 
 
 def on_exit(_server: Arbiter) -> None:
     """Nothing is left behind."""
-    METRICS_FOLDER.remove()
+    metrics_folder.METRICS_FOLDER.remove()

@@ -17,7 +17,7 @@ def make_app() -> flask.Flask:
     """
     settings = load_settings()
     made = create_app(settings)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.logs)
     return made
 
 

@@ -234,6 +234,8 @@ class Gateway:
         opening: Opening | None,
     ) -> Answer:
         person.observation.streams = opening is not None
+        if asked_for := self._settings.find_model(request.model or ""):
+            person.observation.model = asked_for.name
         asked = Asked(
             attempt=person.attempt,
             id=_new_id(id_prefix),
@@ -241,7 +243,9 @@ class Gateway:
             begin=lambda: self._begin_fallbacks(request, turn, person, opening),
             client=person.client,
         )
-        return self._repeats.answer(asked)
+        answer = self._repeats.answer(asked)
+        person.observation.is_repeat = answer.is_repeat
+        return answer
 
     def _begin_fallbacks(
         self, request: SamplingParameters, turn: Turn, person: Person, opening: Opening | None

@@ -56,6 +56,7 @@ class Answer:
     id: str
     created: int
     source: ReplySource
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class Repeats:
             now=self._now,
             sleep=self._sleep,
         )
-        return Answer(known.id, int(known.begun_at), source)
+        return Answer(known.id, int(known.begun_at), source, is_repeat=True)
 
     def clean_up(self) -> None:
         """Delete what has expired."""

@@ -5,6 +5,7 @@ from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
 from opendify.configuration.fields import section, setting
+from opendify.settings.logs import LogSettings
 from opendify.settings.metrics import MetricsSettings
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
@@ -33,6 +34,7 @@ class CommonSettings:
         "info",
         "The least severe messages to log: `debug`, `info`, `warning`, `error` or `critical`.",
     )
+    logs: LogSettings = section(LogSettings)
     metrics: MetricsSettings = section(MetricsSettings)
     max_request_bytes: int = setting(
         "MAX_REQUEST_BYTES",

@@ -1,12 +1,39 @@
 """Log lines: a constant message, then what varies as `name=value`; never contents, headers or keys."""
 
+import json
 import logging
 import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Final, TextIO
+
+from opendify.settings.logs import LogSettings
+
+REQUEST_LOGGER: Final = "opendify.requests"
+"""Its lines are the access log: one a request."""
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+# Errors of the world outside: what these say of themselves is for operators, and none of it is a client's.
+_OPEN_ABOUT_THEMSELVES = ("redis", "sqlite3", "psycopg", "psycopg_pool", "ssl", "socket", "httpx", "httpcore")
+_MEGABYTE: Final = 1024**2
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-class KeyValueFormatter(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Shows where an exception came from, and of its message only what cannot be a client's."""
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - The library's name.
+        """See `logging.Formatter.formatException`; the messages of unknown exceptions may quote a request."""
+        error = ei[1]
+        return "" if error is None else "".join(_story(error)).rstrip()
+
+
+class TextFormatter(_Formatter):
     """Puts the `extra` of a record behind its message."""
 
     def __init__(self) -> None:
@@ -14,24 +41,106 @@ class KeyValueFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatMessage`."""
-        extras = {name: value for name, value in vars(record).items() if name not in _STANDARD}
-        values = " ".join(f"{name}={_shown(value)}" for name, value in extras.items())
+        values = " ".join(f"{name}={_shown(value)}" for name, value in _extras(record).items())
         message = super().formatMessage(record)
         return f"{message} {values}" if values else message
 
 
-def configure_logging(level: str) -> None:
-    """Send everything at `level` and above to stderr; called once, by whoever starts the process."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(KeyValueFormatter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+class JsonFormatter(_Formatter):
+    """One object a line: `time` (UTC), `level`, `logger`, `message`, the `extra` as it is, `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, object] = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extras(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def configure_logging(level: str, logs: LogSettings | None = None) -> None:
+    """Send what is at `level` and above to stderr, requests to stdout, and all to a file if one is set.
+
+    Called by whoever starts the process.
+    """
+    logs = logs or LogSettings()
+    formatter = JsonFormatter() if logs.format == "json" else TextFormatter()
+    handlers = [_to(sys.stderr, _no_requests), _to(sys.stdout, _only_requests)]
+    if logs.file:
+        handlers.append(_to_file(logs.file, logs))
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
+    logging.getLogger(REQUEST_LOGGER).disabled = not logs.requests
     # httpx logs every URL at info, httpcore every byte at debug.
     for noisy in ("httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
+def _to(stream: TextIO, chooses: Callable[[logging.LogRecord], bool]) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(chooses)
+    return handler
+
+
+def _to_file(path: Path, logs: LogSettings) -> logging.Handler:
+    """Many processes write it, and one of them puts it aside when it is full: no line is lost."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if logs.file_max_megabytes == 0:
+        # Somebody else puts it aside, as logrotate does.
+        return WatchedFileHandler(path, encoding="utf-8")
+    from concurrent_log_handler import ConcurrentRotatingFileHandler
+
+    return ConcurrentRotatingFileHandler(
+        str(path),
+        maxBytes=logs.file_max_megabytes * _MEGABYTE,
+        backupCount=logs.file_backup_count,
+        encoding="utf-8",
+        chmod=0o640,
+    )
+
+
+def _only_requests(record: logging.LogRecord) -> bool:
+    return record.name == REQUEST_LOGGER
+
+
+def _no_requests(record: logging.LogRecord) -> bool:
+    return record.name != REQUEST_LOGGER
+
+
+def _extras(record: logging.LogRecord) -> Mapping[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
 def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, float):
         return f"{value:.4f}"
     text = str(value)
     return text if text and text.isprintable() and " " not in text else repr(text)
+
+
+def _story(error: BaseException) -> Iterator[str]:
+    """Oldest cause first, as Python shows it."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _story(before)
+        yield "\nwhich led to:\n\n"
+    if error.__traceback__:
+        yield "Traceback (most recent call last):\n"
+        yield from traceback.format_tb(error.__traceback__)
+    yield f"{type(error).__module__}.{type(error).__qualname__}{_own_words(error)}\n"
+
+
+def _own_words(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f": {error.strerror or type(error).__name__}"
+    is_open = type(error).__module__.partition(".")[0] in _OPEN_ABOUT_THEMSELVES
+    return f": {error}" if is_open else ""

@@ -3,12 +3,14 @@
 import logging
 import secrets
 import time
+from collections.abc import Mapping
 
 import flask
 
-from opendify.telemetry.observation import Observation
+from opendify.telemetry.logs import REQUEST_LOGGER
+from opendify.telemetry.observation import NO_MODEL, Observation
 
-logger = logging.getLogger("opendify.requests")
+logger = logging.getLogger(REQUEST_LOGGER)
 
 
 def observe_requests(app: flask.Flask) -> None:
@@ -41,14 +43,41 @@ def _finish(response: flask.Response) -> flask.Response:
 
     def end() -> None:
         observed.end()
-        fields = {
-            "request_id": observed.request_id,
-            "method": observed.method,
-            "route": observed.route,
-            "status": observed.status,
-            "first_byte_seconds": (observed.first_byte_at or 0.0) - observed.began_at,
-        }
-        logger.info("request ended", extra={**fields, **more_fields, "seconds": observed.seconds})
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("request ended", extra={**_fields(observed), **more_fields})
 
     response.call_on_close(end)
     return response
+
+
+def _fields(seen: Observation) -> Mapping[str, object]:
+    """What the line says; what a request does not have is left out."""
+    first_byte_at = seen.began_at if seen.first_byte_at is None else seen.first_byte_at
+    always = {
+        "request_id": seen.request_id,
+        "method": seen.method,
+        "route": seen.route,
+        "status": seen.status,
+        "outcome": seen.outcome,
+        "first_byte_seconds": round(first_byte_at - seen.began_at, 6),
+        "seconds": round(seen.seconds, 6),
+    }
+    sometimes = {
+        "key": seen.key,
+        "error": seen.error.code if seen.error else None,
+        **(_chat_fields(seen) if seen.model != NO_MODEL else {}),
+    }
+    return {**always, **{name: value for name, value in sometimes.items() if value}}
+
+
+def _chat_fields(seen: Observation) -> Mapping[str, object]:
+    return {
+        "model": seen.model,
+        "answered_by": seen.answered_by if seen.answered_by != seen.model else None,
+        "mode": seen.mode,
+        "stream": seen.streams,
+        "repeat": seen.is_repeat,
+        "memory_lost": seen.memory_was_lost,
+        "prompt_tokens": seen.prompt_tokens,
+        "completion_tokens": seen.completion_tokens,
+    }

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from opendify.app import create_app
-from opendify.telemetry.logs import KeyValueFormatter
+from opendify.telemetry.logs import TextFormatter
 from tests.conftest import Serve
 from tests.fakes.frames import END, IDS, event, message, read_frames
 from tests.fakes.mock_dify import MockDify, refusal, stream
@@ -257,7 +257,7 @@ def _canary_requests(serve: Serve, dify: MockDify) -> None:
 def test_no_log_line_holds_a_key_a_prompt_or_an_answer(serve: Serve, dify: MockDify) -> None:
     written = io.StringIO()
     handler = logging.StreamHandler(written)
-    handler.setFormatter(KeyValueFormatter())
+    handler.setFormatter(TextFormatter())
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -278,7 +278,7 @@ def test_a_log_line_s_values_cannot_forge_another_line() -> None:
         {"msg": "request ended", "path": "/x\n2026 - INFO - forged", "seconds": 0.5}
     )
 
-    line = KeyValueFormatter().format(record)
+    line = TextFormatter().format(record)
 
     assert "\n" not in line
     assert "seconds=0.5000" in line
