@@ -1,16 +1,15 @@
 """Dify's Service API, one method a call: typed events out, our errors out."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
+from opendify.dify.calls import CallAnswer, DifyCall, send_call
 from opendify.dify.carriers import (
     HttpxCarrier,
     RunCarrier,
@@ -18,11 +17,11 @@ from opendify.dify.carriers import (
     SocketCarrier,
     app_headers,
     proxy_stands_before,
-    trusted_by,
 )
 from opendify.dify.circuit import Circuit, Pass
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
+from opendify.dify.http_clients import HttpClients, TransportFactory
 from opendify.dify.retries import Retries, RetryBudget
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
@@ -40,7 +39,6 @@ _UPLOAD_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
 
-TransportFactory = Callable[[], httpx.BaseTransport]
 Send = Callable[[], httpx.Response]
 
 
@@ -71,8 +69,9 @@ class DifyClient:
         self._clock = clock
         self._sleep = sleep
         self._servers: dict[str, _Server] = {}
-        self._lock = threading.Lock()
-        self._clients: dict[str, httpx.Client] = {}
+        self._clients = HttpClients(transport, idle_seconds=_KEEPALIVE_SECONDS)
+        # A connection that served before could not be told apart, and broken off, while Dify is silent.
+        self._clients_of_calls = HttpClients(transport, idle_seconds=0)
         self._carriers: dict[DifyApp, RunCarrier] = {}
         self._sockets = SocketCarrier(
             idle_seconds=_KEEPALIVE_SECONDS, connect_seconds=settings.dify_connect_timeout_seconds
@@ -88,12 +87,7 @@ class DifyClient:
             GatewayError: It could not be asked whether it is back.
         """
         self._make_sure_of_server(app)
-        settings = self._settings
-        limits = RunLimits(
-            first_event_seconds=app.timeout_seconds or settings.dify_first_event_timeout_seconds,
-            idle_seconds=app.timeout_seconds or settings.dify_idle_timeout_seconds,
-            total_seconds=settings.dify_total_timeout_seconds,
-        )
+        limits = self._limits(app)
         stop_path, user = request.stop_path, request.body["user"]
 
         def stop(task_id: str) -> None:
@@ -110,6 +104,19 @@ class DifyClient:
             DifyCircuitOpen: The app's server could not be reached lately.
         """
         self._server(app).circuit.refuse_while_open()
+
+    def open_call(self, app: DifyApp, call: DifyCall) -> CallAnswer:
+        """Send a call that may take as long as a run; to be closed. Nothing is waited for yet.
+
+        Raises:
+            DifyCircuitOpen: The server could not be reached lately.
+            GatewayError: It could not be asked whether it is back.
+        """
+        self._make_sure_of_server(app)
+        limits, client = self._limits(app), self._clients_of_calls.get(app)
+        connect_seconds = self._settings.dify_connect_timeout_seconds
+        exchange = send_call(client, app, call, limits, connect_seconds=connect_seconds)
+        return CallAnswer(exchange, limits, self._clock, partial(self._note_contact, app))
 
     def retries(self, app: DifyApp) -> Retries:
         """What one request to the app's server may try again; to be closed."""
@@ -145,7 +152,7 @@ class DifyClient:
         timeout = httpx.Timeout(_CALL_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
         headers = {**app_headers(app), "Content-Type": "application/json"} if content else app_headers(app)
         with dify_errors_mapped():
-            return self._client(app).request(
+            return self._clients.get(app).request(
                 method, app.api_base + path, content=content, headers=headers, timeout=timeout
             )
 
@@ -160,7 +167,7 @@ class DifyClient:
 
         def send() -> httpx.Response:
             with dify_errors_mapped():
-                return self._client(app).post(
+                return self._clients.get(app).post(
                     f"{app.api_base}/files/upload",
                     files={"file": part},
                     data={"user": user},
@@ -177,11 +184,17 @@ class DifyClient:
 
     def close(self) -> None:
         """Close every pooled connection."""
-        with self._lock:
-            for client in self._clients.values():
-                client.close()
-            self._clients.clear()
-            self._sockets.close()
+        self._clients.close()
+        self._clients_of_calls.close()
+        self._sockets.close()
+
+    def _limits(self, app: DifyApp) -> RunLimits:
+        settings = self._settings
+        return RunLimits(
+            first_event_seconds=app.timeout_seconds or settings.dify_first_event_timeout_seconds,
+            idle_seconds=app.timeout_seconds or settings.dify_idle_timeout_seconds,
+            total_seconds=settings.dify_total_timeout_seconds,
+        )
 
     def _stop(self, app: DifyApp, path: str, user: object) -> None:
         try:
@@ -251,29 +264,7 @@ class DifyClient:
         uses_sockets = self._transport is None and self._settings.dify_transport == "sockets"
         if uses_sockets and not proxy_stands_before(app.api_base):
             return self._sockets
-        return HttpxCarrier(self._client(app), self._settings.dify_connect_timeout_seconds)
-
-    def _client(self, app: DifyApp) -> httpx.Client:
-        key = str(app.ca_file or "")
-        client = self._clients.get(key)
-        if client is None:
-            with self._lock:
-                client = self._clients.get(key) or self._clients.setdefault(key, self._make_client(app))
-        return client
-
-    def _make_client(self, app: DifyApp) -> httpx.Client:
-        if self._transport:
-            return httpx.Client(transport=self._transport(), cookies=_no_cookies())
-        # As many connections as there are streams; proxies and certificates follow the environment.
-        limits = httpx.Limits(
-            max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEPALIVE_SECONDS
-        )
-        return httpx.Client(verify=trusted_by(app), limits=limits, cookies=_no_cookies())
-
-
-def _no_cookies() -> CookieJar:
-    """A jar that takes none: all callers share a client, and a cookie of one is not another's."""
-    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        return HttpxCarrier(self._clients.get(app), self._settings.dify_connect_timeout_seconds)
 
 
 def _outage(response: httpx.Response) -> GatewayError | None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx
+from httpcore import NetworkStream
 
 from opendify.dify.exchange import Arrival, Head
 from opendify.dify.failures import dify_errors_mapped
@@ -23,6 +24,7 @@ _MOST_CHUNKS_HELD = 64
 _LONGEST_PUT_SECONDS = 0.5
 # A queue cannot be waited for together with the client's connection.
 _LONGEST_TAKE_SECONDS = 0.2
+_CONNECTED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class ResponsePump:
         self._request = request
         self._items: queue.Queue[_Item] = queue.Queue(_MOST_CHUNKS_HELD)
         self._discard = threading.Event()
-        self._response: httpx.Response | None = None
+        self._socket: socket.socket | None = None
         self.was_sent = False
         request.extensions["trace"] = self._follow
         threading.Thread(target=self._run, name="dify-pump", daemon=True).start()
@@ -69,24 +71,28 @@ class ResponsePump:
         """See `Exchange.forget_client`; it never looks at the client."""
 
     def abort(self) -> None:
-        """See `Exchange.abort`; a read that waits for the head only ends with its own timeout."""
+        """See `Exchange.abort`; on a connection that served before, a wait for the head goes on."""
         self._discard.set()
-        if self._response is not None:
-            stream = self._response.extensions.get("network_stream")
-            connection = stream.get_extra_info("socket") if stream else None
-            if isinstance(connection, socket.socket):
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
-    def _follow(self, step: str, _about: Mapping[str, object]) -> None:
-        """What httpcore tells of its steps.
+    def _follow(self, step: str, about: Mapping[str, object]) -> None:
+        """What httpcore tells of its steps; only of a new connection it says which one it is.
 
         Source: https://www.python-httpx.org/advanced/extensions/#trace
         """
+        if step in _CONNECTED:
+            self._know_connection(about.get("return_value"))
         if step == "http11.send_request_headers.started":
             if self._discard.is_set():
                 raise _GivenUp
             self.was_sent = True
+
+    def _know_connection(self, stream: object) -> None:
+        connection = stream.get_extra_info("socket") if isinstance(stream, NetworkStream) else None
+        if isinstance(connection, socket.socket):
+            self._socket = connection
 
     def _broken(self, before: list[Arrival], broken: _Broken) -> list[Arrival]:
         if not before:
@@ -108,7 +114,8 @@ class ResponsePump:
 
     def _receive(self) -> Iterator[Arrival]:
         response = self._client.send(self._request, stream=True)
-        self._response, self.was_sent = response, True
+        self.was_sent = True
+        self._know_connection(response.extensions.get("network_stream"))
         # httpcore looks this up when it begins to read the body.
         self._request.extensions["timeout"]["read"] = self._body_read_seconds
         try:
