@@ -8,20 +8,26 @@ import flask
 
 from opendify.access.keys import KeyRing
 from opendify.access.tokens import read_user_token
+from opendify.audio.speech import Speaker
+from opendify.audio.transcription import Transcriber
 from opendify.conversation_admin.administration import (
     ConversationAdmin,
     open_configured_answers,
     open_configured_store,
 )
 from opendify.conversations.identity import CHAT_HEADERS, USER_HEADERS, IdentityRules
-from opendify.dify.client import DifyClient, TransportFactory
+from opendify.dify.client import DifyClient
 from opendify.dify.concurrency import CONCURRENCY, Concurrency
+from opendify.dify.discovery import Discovery
+from opendify.dify.http_clients import TransportFactory
 from opendify.files.keeper import FileKeeper
 from opendify.files.opening import open_configured_files
 from opendify.gateway import Gateway
+from opendify.owners import Owners
 from opendify.records import Clock
 from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import register_error_handlers
+from opendify.routes.audio import audio_blueprint
 from opendify.routes.cors import install_cors
 from opendify.routes.files import files_blueprint
 from opendify.routes.metrics import metrics_blueprint
@@ -29,6 +35,7 @@ from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
 from opendify.routes.v1 import v1_blueprint
+from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
 from opendify.serving.closing import ClosingConnections
 from opendify.serving.leaving import DRAIN
@@ -70,6 +77,7 @@ def create_app(
     files = FileKeeper(open_configured_files(settings), settings.files, now=now)
     drain = Drain(clock=clock)
     concurrency = Concurrency(settings, clock=clock)
+    discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
     gateway = Gateway(
         settings,
         client,
@@ -77,6 +85,7 @@ def create_app(
         answers=answers,
         drain=drain,
         concurrency=concurrency,
+        discovery=discovery,
         clock=clock,
         now=now,
         sleep=sleep,
@@ -89,9 +98,15 @@ def create_app(
     register_error_handlers(app)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     people = People(keys, _identity_rules(settings), slots)
+    owners = Owners(store, gateway.find_app, settings.dify_user_prefix)
+    calls = Calls(client, concurrency, drain, clock=clock, sleep=sleep)
+    tools = CallTools(owners, discovery, calls)
+    most_bytes = min(settings.audio.most_bytes, settings.max_request_bytes)
+    transcriber = Transcriber(tools, most_bytes=most_bytes)
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(v1_blueprint(gateway, keys, people))
     app.register_blueprint(files_blueprint(files, people))
+    app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
     # What the server looks for: it limits the slots, which knows how many requests a process can serve.

@@ -144,6 +144,13 @@ class FileNotStored(InvalidRequest):
     code = "file_not_found"
 
 
+class MessageNotFound(InvalidRequest):
+    """Dify does not know the message for this user, conversation and app."""
+
+    status = 404
+    code = "message_not_found"
+
+
 class RouteNotFound(InvalidRequest):
     """No such URL."""
 

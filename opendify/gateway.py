@@ -95,6 +95,7 @@ class Gateway:
         answers: AnswerStore | None = None,
         drain: Drain | None = None,
         concurrency: Concurrency | None = None,
+        discovery: Discovery | None = None,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -106,7 +107,9 @@ class Gateway:
         self._drain = drain or Drain(clock=clock)
         self._settings = settings
         self._client = client
-        self._discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
+        self._discovery = discovery or Discovery(
+            client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock
+        )
         self._concurrency = concurrency or Concurrency(settings, clock=clock)
         self._clock = clock
         self._now = now
@@ -142,7 +145,7 @@ class Gateway:
         Raises:
             ModelNotFound: No such model.
         """
-        app = self._find_app(name)
+        app = self.find_app(name)
         return model_shape(name, self._discovery.known_profile(app), app.description)
 
     def stream_chat_completion(self, request: ChatCompletionRequest, person: Person) -> ReplyStream:
@@ -177,6 +180,23 @@ class Gateway:
             echo=_echo(request, turn),
         )
         return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
+
+    def find_app(self, model: str, *, for_task: bool = False) -> DifyApp:
+        """The app behind a model's name; a chore of a client's goes to the app's `background_model`.
+
+        Raises:
+            InvalidRequest: No model is named.
+            ModelNotFound: No such model.
+        """
+        if not model:
+            raise InvalidRequest("you must provide a model parameter")
+        app = self._settings.find_model(model)
+        if app is None:
+            raise ModelNotFound(
+                f"The model {model[:100]!r} does not exist or you do not have access to it.", param="model"
+            )
+        background = self._settings.find_model(app.background_model or "") if for_task else None
+        return background or app
 
     def close(self) -> None:
         """Close what was opened."""
@@ -259,7 +279,7 @@ class Gateway:
         context = person.context
         if not context.conversation_id and is_task(turn, streamed=opening is not None):
             person = replace(person, context=replace(context, is_task=True))
-        app = self._find_app(request.model or "", for_task=person.context.is_task)
+        app = self.find_app(request.model or "", for_task=person.context.is_task)
         person.observation.model = app.name
         return Fallbacks(
             [
@@ -344,17 +364,6 @@ class Gateway:
         except ConversationNotFound:
             if not held.begin_anew():
                 raise
-
-    def _find_app(self, model: str, *, for_task: bool = False) -> DifyApp:
-        if not model:
-            raise InvalidRequest("you must provide a model parameter")
-        app = self._settings.find_model(model)
-        if app is None:
-            raise ModelNotFound(
-                f"The model {model[:100]!r} does not exist or you do not have access to it.", param="model"
-            )
-        background = self._settings.find_model(app.background_model or "") if for_task else None
-        return background or app
 
     def _hand_over(
         self, attachments: Sequence[Attachment], app: DifyApp, profile: AppProfile, user: str

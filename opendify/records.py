@@ -66,13 +66,18 @@ class AppProfile:
     """What Dify says of an app.
 
     `form` is None where `/parameters` could not be read; then no input is
-    checked here. `takes_files` and `is_moderated` are None where that is not known.
+    checked here. `takes_files` and `is_moderated` are None where that is not known; so
+    are `hears` and `speaks`, whether it turns speech into text and text into speech.
+    `voice` is the one that it speaks with, empty where it has none of its own.
     """
 
     mode: AppMode
     form: tuple[InputField, ...] | None = None
     takes_files: bool | None = None
     is_moderated: bool | None = None
+    hears: bool | None = None
+    speaks: bool | None = None
+    voice: str = ""
     name: str = ""
     description: str = ""
     version: str = ""

@@ -165,6 +165,9 @@ def read_parameters(profile: AppProfile, parameters: object) -> AppProfile:
         form=tuple(_read_form(parameters.get("user_input_form"))),
         takes_files=_takes_files(parameters.get("file_upload")),
         is_moderated=_is_enabled(parameters.get("sensitive_word_avoidance")),
+        hears=_is_enabled(parameters.get("speech_to_text")),
+        speaks=_is_enabled(parameters.get("text_to_speech")),
+        voice=_voice(parameters.get("text_to_speech")),
         opening_statement=str(parameters.get("opening_statement") or ""),
         suggested_questions=_texts(parameters.get("suggested_questions")),
     )
@@ -203,3 +206,8 @@ def _takes_files(file_upload: object) -> bool | None:
 
 def _is_enabled(switch: object) -> bool | None:
     return bool(switch.get("enabled")) if isinstance(switch, Mapping) else None
+
+
+def _voice(text_to_speech: object) -> str:
+    voice = text_to_speech.get("voice") if isinstance(text_to_speech, Mapping) else None
+    return voice if isinstance(voice, str) else ""

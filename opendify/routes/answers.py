@@ -30,7 +30,7 @@ from opendify.wire.sse import encode_json
 
 # What a header's value may hold as it is; the rest of a model's name is percent-encoded.
 _PLAIN_IN_NAMES = string.punctuation.replace("%", "")
-_STREAM_HEADERS = (
+STREAM_HEADERS = (
     ("Content-Type", "text/event-stream; charset=utf-8"),
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),
@@ -62,7 +62,7 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     beginning = watched(frames, stream.observation, lambda: stream.has_text)
     first = next(beginning)
     ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
-    response = flask.Response(chain((first,), beginning, frames), headers=[*_STREAM_HEADERS, *ids.items()])
+    response = flask.Response(chain((first,), beginning, frames), headers=[*STREAM_HEADERS, *ids.items()])
     log_fields = flask.g.log_fields
     STREAMS.add()
 

@@ -11,6 +11,7 @@ from opendify.configuration.fields import section, setting, setting_without_defa
 from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates
+from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
 from opendify.settings.files import FileSettings
 
@@ -251,6 +252,7 @@ class Settings(CommonSettings):
         "Seconds after which an app's mode and input form are asked of Dify again.",
     )
     files: FileSettings = section(FileSettings)
+    audio: AudioSettings = section(AudioSettings)
     server_host: str = setting(
         "SERVER_HOST",
         read.host,

@@ -13,6 +13,8 @@ from opendify.errors import (
     DifyWrongMode,
     GatewayError,
     InvalidInput,
+    InvalidRequest,
+    MessageNotFound,
     QuotaExceeded,
     RateLimited,
     RequestTooLarge,
@@ -38,7 +40,11 @@ _BY_CODE: dict[str, type[GatewayError]] = {
     "rate_limit_error": RateLimited,
     "completion_request_error": DifyRunFailed,
     "file_too_large": RequestTooLarge,
+    "audio_too_large": RequestTooLarge,
     "unsupported_file_type": UnsupportedMedia,
+    "unsupported_audio_type": UnsupportedMedia,
+    "speech_to_text_disabled": InvalidRequest,
+    "provider_not_support_speech_to_text": DifyAppError,
 }
 _BY_STATUS: dict[int, type[GatewayError]] = {
     401: DifyAuthError,
@@ -60,7 +66,12 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
         re.compile(r"context[ _]length|prompt is too long, you can reduce", re.I),
         ContextLengthExceeded,
     ),
-    (re.compile(r"^Conversation Not Exists"), ConversationNotFound),
+    (re.compile(r"^(First )?Message Not Exists"), MessageNotFound),
+    (re.compile(r"^(Last )?Conversation Not Exists"), ConversationNotFound),
+    (
+        re.compile(r"^(Speech to text|TTS|Text to speech) is not enabled|^Suggested Questions Is Disabled"),
+        InvalidRequest,
+    ),
     (
         re.compile(r"^(Workflow|App) not published|^Workflow not found|Model .* not (exist|found)"),
         DifyAppError,

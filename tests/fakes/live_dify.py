@@ -162,7 +162,9 @@ def _handler(dify: LiveDify) -> type[BaseHTTPRequestHandler]:
             self.close_connection = not wire.is_whole
 
         def _note(self, body: bytes) -> None:
-            dify.asked.append(Asked(self.path, dict(self.headers), json.loads(body or b"{}"), self._number))
+            is_form = self.headers.get("Content-Type", "").startswith("multipart/")
+            shape = {} if is_form else json.loads(body or b"{}")
+            dify.asked.append(Asked(self.path, dict(self.headers), shape, self._number))
 
         def _answer_json(self, shape: object) -> None:
             body = json.dumps(shape).encode()

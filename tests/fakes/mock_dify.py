@@ -9,12 +9,20 @@ import httpx
 
 from tests.fakes.frames import WHOLE, Shape
 
+MP3 = b"\xff\xfb\x90\x00" + bytes(413)
+"""One frame of silence."""
+
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def stream(body: bytes | Iterator[bytes] = WHOLE) -> httpx.Response:
     """A run's answer."""
     return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, content=body)
+
+
+def audio(body: bytes | Iterator[bytes] = MP3, content_type: str = "audio/mpeg") -> httpx.Response:
+    """Speech."""
+    return httpx.Response(200, headers={"Content-Type": content_type}, content=body)
 
 
 def refusal(status: int, code: str, message: str = "no", **headers: str) -> httpx.Response:
@@ -27,8 +35,8 @@ def refusal(status: int, code: str, message: str = "no", **headers: str) -> http
 class MockDify:
     """Answers every request by the last part of its path.
 
-    `answers` has `info`, `parameters`, `upload`, `stop`, `run` and, for the rest, `other`; each may
-    raise httpx's exceptions.
+    `answers` has the names of `_DEFAULTS`, `run` being the three run endpoints and `other` the rest;
+    each may raise httpx's exceptions.
     """
 
     answers: dict[str, Answer] = field(default_factory=dict)
@@ -67,5 +75,7 @@ _DEFAULTS: dict[str, Answer] = {
     "upload": lambda _: httpx.Response(201, json={"id": "upload-1"}),
     "stop": lambda _: httpx.Response(200, json={"result": "success"}),
     "run": lambda _: stream(),
+    "audio-to-text": lambda _: httpx.Response(200, json={"text": "Guten Morgen"}),
+    "text-to-audio": lambda _: audio(),
     "other": lambda _: httpx.Response(200, json={"result": "success"}),
 }

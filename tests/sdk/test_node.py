@@ -47,6 +47,18 @@ def test_a_file_lives_and_dies(outcome: Any) -> None:
     assert kind_of(outcome["noFile"]) == ("NotFoundError", 404, "file_not_found", "id")
 
 
+def test_recordings_are_transcribed_and_words_spoken(outcome: Any) -> None:
+    heard = "Simulated transcript of 4 bytes."
+    assert (outcome["transcribed"], outcome["transcribedAsText"]) == (heard, heard)
+    assert outcome["transcribedStreamed"] == [
+        ["transcript.text.delta", heard],
+        ["transcript.text.done", heard],
+    ]
+    content_type, length = outcome["spoken"]
+    assert (content_type, length > 100) == ("audio/mpeg", True)
+    assert kind_of(outcome["notSpoken"]) == ("BadRequestError", 400, "unsupported_value", "response_format")
+
+
 def kind_of(failure: Any) -> tuple[object, ...]:
     """Its class, status, code and parameter, once it has a message."""
     assert failure["message"]

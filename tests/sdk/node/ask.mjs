@@ -46,6 +46,23 @@ async function keepFile() {
   return { filename: kept.filename, content, listed: listed.includes(kept.id), deleted: deleted.deleted };
 }
 
+// Four bytes of MP3, and what a recorder in a browser calls its files.
+async function transcribe(fields = {}) {
+  const file = new File([new Uint8Array([0xff, 0xfb, 0x90, 0x00])], "recording.webm", { type: "audio/webm;codecs=opus" });
+  return client.audio.transcriptions.create({ model: "demo-chat", file, ...fields });
+}
+
+async function transcribeStreamed() {
+  const events = [];
+  for await (const event of await transcribe({ stream: true })) events.push(event);
+  return events.map((event) => [event.type, event.delta ?? event.text]);
+}
+
+async function speak(fields = {}) {
+  const answer = await client.audio.speech.create({ model: "demo-chat", input: "Hi", voice: "alloy", ...fields });
+  return [answer.headers.get("content-type"), (await answer.arrayBuffer()).byteLength];
+}
+
 const odd = "team/support bot";
 const outcome = {
   listed: (await client.models.list()).data.map((model) => model.id).includes(odd),
@@ -55,6 +72,11 @@ const outcome = {
   helper: await askHelper("Hello there"),
   file: await keepFile(),
   noFile: await failure(client.files.retrieve("file-nobody-has-this")),
+  transcribed: (await transcribe()).text,
+  transcribedAsText: await transcribe({ response_format: "text" }),
+  transcribedStreamed: await transcribeStreamed(),
+  spoken: await speak(),
+  notSpoken: await failure(speak({ response_format: "pcm" })),
   unknown: await failure(askWhole("Hello there", "gpt-4o")),
   refused: await failure(askWhole("FAIL500 please")),
   broken: await failure(askStreamed("ERRMID please")),

@@ -1,0 +1,1 @@
+"""Speech at Dify, in both directions: recordings → text, text → audio."""
