@@ -20,6 +20,7 @@ from opendify.dify.client import DifyClient
 from opendify.dify.concurrency import CONCURRENCY, Concurrency
 from opendify.dify.discovery import Discovery
 from opendify.dify.http_clients import TransportFactory
+from opendify.extras.conversations import ConversationExtras
 from opendify.files.keeper import FileKeeper
 from opendify.files.opening import open_configured_files
 from opendify.gateway import Gateway
@@ -29,6 +30,7 @@ from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import register_error_handlers
 from opendify.routes.audio import audio_blueprint
 from opendify.routes.cors import install_cors
+from opendify.routes.dify import dify_blueprint
 from opendify.routes.files import files_blueprint
 from opendify.routes.metrics import metrics_blueprint
 from opendify.routes.ops import ops_blueprint
@@ -106,6 +108,7 @@ def create_app(
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(v1_blueprint(gateway, keys, people))
     app.register_blueprint(files_blueprint(files, people))
+    app.register_blueprint(dify_blueprint(ConversationExtras(tools), people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(admin_blueprint(admin, keys))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))

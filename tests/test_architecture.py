@@ -37,7 +37,7 @@ ROOMS = (
     ("turns", "conversation_admin", "files", "owners"),
     ("runs",),
     ("gateway",),
-    ("audio",),
+    ("audio", "extras"),
     ("access",),
     ("serving",),
     ("routes",),

@@ -105,6 +105,7 @@ class Speaker:
     def _speak(
         self, app: DifyApp, words: Mapping[str, object], request: SpeechRequest, user: str, person: Person
     ) -> Speech:
+        person.observation.model = app.name
         profile = self._discovery.profile(app)
         if profile.speaks is False:
             raise InvalidRequest(

@@ -33,6 +33,7 @@ class Transcriber:
             GatewayError: Dify refused, or failed.
         """
         owner = self._owners.of_person(model, person.caller, person.context)
+        person.observation.model = owner.app.name
         names = self._check(recording)
         transcribe = partial(self._ask, recording=recording, names=names, user=owner.user, person=person)
         return first_able(apps_for(owner.app, self._owners.find_app), transcribe)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEPLOYMENT = "opendify.deployment"
 ORIGINAL_PATH = "opendify.original_path"
 
-_RESOURCES = "models|chat|completions|responses|conversations?|files|audio|embeddings|moderations|images"
+_RESOURCES = "models|chat|completions|responses|conversations?|files|audio|embeddings|moderations|images|dify"
 _WITHOUT_VERSION = re.compile(rf"/(?:{_RESOURCES})(?:/|$)")
 _AZURE_DEPLOYMENT = re.compile(
     r"/openai/deployments/(?P<model>.+?)/(?P<rest>(?:chat/)?completions|audio/.+|embeddings)"

@@ -1,0 +1,83 @@
+"""What Dify has and OpenAI lacks, below one prefix."""
+
+from typing import TypeVar
+from uuid import UUID
+
+import flask
+from flask.typing import ResponseReturnValue
+from pydantic import BaseModel
+
+from opendify.conversations.identity import BodyIdentity
+from opendify.extras.conversations import ConversationExtras
+from opendify.gateway import Person
+from opendify.records import Caller
+from opendify.routes.answers import json_response, parse
+from opendify.routes.people import People
+from opendify.wire.dify_extras import (
+    ConversationListing,
+    FeedbackRequest,
+    MessageListing,
+    NameRequest,
+    Whose,
+)
+from opendify.wire.openai_files import parse_fields
+
+_WhoseT = TypeVar("_WhoseT", bound=Whose)
+
+
+def dify_blueprint(extras: ConversationExtras, people: People) -> flask.Blueprint:
+    """The routes below `/v1/dify`; each takes a slot, since each waits for Dify."""
+    blueprint = flask.Blueprint("dify", __name__, url_prefix="/v1/dify")
+    routes = _Routes(extras, people)
+    blueprint.get("/models/<path:model>/parameters")(routes.show_parameters)
+    blueprint.get("/conversations")(routes.list_conversations)
+    blueprint.get("/conversations/<uuid:conversation_id>/messages")(routes.list_messages)
+    blueprint.post("/conversations/<uuid:conversation_id>/name")(routes.rename)
+    blueprint.get("/messages/<uuid:message_id>/suggested")(routes.suggest)
+    blueprint.post("/messages/<uuid:message_id>/feedback")(routes.rate)
+    return blueprint
+
+
+class _Routes:
+    """One method a route."""
+
+    def __init__(self, extras: ConversationExtras, people: People) -> None:
+        self._extras = extras
+        self._people = people
+
+    def show_parameters(self, model: str) -> ResponseReturnValue:
+        _, person = self._asked(Whose, self._people.caller())
+        return _shape(self._extras.parameters(model, person))
+
+    def list_conversations(self) -> ResponseReturnValue:
+        listing, person = self._asked(ConversationListing, self._people.caller())
+        return _shape(self._extras.list_conversations(listing, person))
+
+    def list_messages(self, conversation_id: UUID) -> ResponseReturnValue:
+        listing, person = self._asked(MessageListing, self._people.caller())
+        return _shape(self._extras.list_messages(str(conversation_id), listing, person))
+
+    def rename(self, conversation_id: UUID) -> ResponseReturnValue:
+        caller, request = self._people.caller(), parse(NameRequest)
+        whose, person = self._asked(Whose, caller, request.user)
+        return _shape(self._extras.rename(str(conversation_id), request, whose.model, person))
+
+    def suggest(self, message_id: UUID) -> ResponseReturnValue:
+        whose, person = self._asked(Whose, self._people.caller())
+        return _shape(self._extras.suggest(str(message_id), whose, person))
+
+    def rate(self, message_id: UUID) -> ResponseReturnValue:
+        caller, request = self._people.caller(), parse(FeedbackRequest)
+        whose, person = self._asked(Whose, caller, request.user)
+        return _shape(self._extras.rate(str(message_id), request, whose, person))
+
+    def _asked(self, query: type[_WhoseT], caller: Caller, user: str | None = None) -> tuple[_WhoseT, Person]:
+        """The request's query, and for whom it is; a slot is taken."""
+        whose = parse_fields(query, flask.request.args)
+        person = self._people.person(caller, b"", BodyIdentity(user=user or whose.user))
+        self._people.enter(person)
+        return whose, person
+
+
+def _shape(answer: BaseModel) -> flask.Response:
+    return json_response(answer.model_dump())
