@@ -34,7 +34,7 @@ ROOMS = (
     ("wire",),
     ("translate",),
     ("conversations", "stores", "dify"),
-    ("turns", "conversation_admin", "files", "owners"),
+    ("turns", "conversation_admin", "doctor", "files", "owners"),
     ("runs",),
     ("gateway",),
     ("audio", "extras"),
@@ -53,7 +53,7 @@ BANNED: tuple[tuple[str, set[str]], ...] = (
     # library, the rooms that may use it
     ("flask", FLASK_ROOMS),
     ("werkzeug", FLASK_ROOMS),
-    ("httpx", {"dify"}),
+    ("httpx", {"dify", "cli"}),
     ("httpcore", {"dify"}),
     ("httptools", {"dify"}),
     ("requests", set()),

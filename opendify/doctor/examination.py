@@ -1,0 +1,23 @@
+"""The whole examination, in the order in which one thing rests on another."""
+
+import os
+from collections.abc import Iterator, Mapping
+
+from opendify.dify.client import DifyClient
+from opendify.doctor import models, server, stores
+from opendify.doctor.findings import Finding
+from opendify.settings import ServerSettings, Settings
+from opendify.stores.base import ConversationStore
+
+
+def examine(
+    settings: Settings,
+    server_settings: ServerSettings,
+    client: DifyClient,
+    store: ConversationStore,
+    environ: Mapping[str, str] = os.environ,
+) -> Iterator[Finding]:
+    """Findings as they are made; each model asks Dify twice, nothing is changed anywhere."""
+    yield from server.examine_server(settings, server_settings, environ)
+    yield from stores.examine_stores(settings, store)
+    yield from models.examine_models(settings, client)

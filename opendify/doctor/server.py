@@ -1,0 +1,82 @@
+"""The machine and the server around the app: port, keys, limits, proxies."""
+
+import resource
+import socket
+from collections.abc import Iterator, Mapping
+
+from opendify.doctor.findings import Finding, advice, ok, problem
+from opendify.settings import ServerSettings, Settings
+
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# A stream holds one connection to its client and one to Dify; some files are always open.
+_FILES_PER_THREAD = 2
+_FILES_BESIDE = 100
+
+
+def examine_server(
+    settings: Settings, server: ServerSettings, environ: Mapping[str, str]
+) -> Iterator[Finding]:
+    """What can be said before anything is contacted."""
+    yield ok(
+        "configuration",
+        f"{len(settings.models)} models, {settings.environment}, "
+        f"{server.workers} workers with {server.threads} threads",
+    )
+    yield _examine_port(server)
+    yield _examine_keys(settings, server)
+    yield from _examine_open_files(server)
+    yield from _examine_proxies(environ)
+
+
+def _examine_port(server: ServerSettings) -> Finding:
+    subject = f"port {server.port}"
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        # As the server itself does, so that connections of the last run are no obstacle.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((server.host, server.port))
+        except OSError as fault:
+            return advice(
+                subject,
+                f"cannot be listened on at {server.host}: {fault.strerror}",
+                "fine if that is this service running; otherwise set SERVER_PORT or SERVER_HOST",
+            )
+    return ok(subject, f"free on {server.host}")
+
+
+def _examine_keys(settings: Settings, server: ServerSettings) -> Finding:
+    if settings.auth_mode == "open":
+        if server.host in {"127.0.0.1", "::1", "localhost"}:
+            return ok("keys", "any key is accepted, from this machine alone")
+        return advice(
+            "keys",
+            f"any key is accepted, and none, by whoever reaches {server.host}",
+            "set AUTH_MODE=keys, unless only trusted machines reach it",
+        )
+    if settings.api_keys:
+        return ok("keys", f"{len(settings.api_keys)} in API_KEYS")
+    if settings.environment == "development":
+        return ok("keys", "none are needed in development on this machine")
+    return ok("keys", f"the first start makes one in {settings.data_dir / 'api-key'}")
+
+
+def _examine_open_files(server: ServerSettings) -> Iterator[Finding]:
+    needed = server.threads * _FILES_PER_THREAD + _FILES_BESIDE
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit < needed:
+        yield problem(
+            "open files",
+            f"a worker may open {limit}, and needs {needed}",
+            "raise the limit (`ulimit -n`, LimitNOFILE=, `ulimits:`), or lower GUNICORN_THREADS",
+        )
+
+
+def _examine_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
+    named = [name for name in _PROXY_VARIABLES if environ.get(name) or environ.get(name.lower())]
+    if named:
+        yield advice(
+            "proxy",
+            f"{', '.join(named)} of the environment is used for Dify",
+            "list Dify's host in NO_PROXY if it is reached directly, which is also faster",
+        )
