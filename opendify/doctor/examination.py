@@ -1,7 +1,6 @@
 """The whole examination, in the order in which one thing rests on another."""
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from opendify.dify.client import DifyClient
 from opendify.doctor import models, server, stores
@@ -15,9 +14,8 @@ def examine(
     server_settings: ServerSettings,
     client: DifyClient,
     store: ConversationStore,
-    environ: Mapping[str, str] = os.environ,
 ) -> Iterator[Finding]:
     """Findings as they are made; each model asks Dify twice, nothing is changed anywhere."""
-    yield from server.examine_server(settings, server_settings, environ)
+    yield from server.examine_server(settings, server_settings)
     yield from stores.examine_stores(settings, store)
     yield from models.examine_models(settings, client)

@@ -2,20 +2,19 @@
 
 import resource
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from urllib.request import getproxies
 
 from opendify.doctor.findings import Finding, advice, ok, problem
 from opendify.settings import ServerSettings, Settings
 
-_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+_PROXIED = frozenset({"http", "https", "all"})
 # A stream holds one connection to its client and one to Dify; some files are always open.
 _FILES_PER_THREAD = 2
 _FILES_BESIDE = 100
 
 
-def examine_server(
-    settings: Settings, server: ServerSettings, environ: Mapping[str, str]
-) -> Iterator[Finding]:
+def examine_server(settings: Settings, server: ServerSettings) -> Iterator[Finding]:
     """What can be said before anything is contacted."""
     yield ok(
         "configuration",
@@ -25,7 +24,7 @@ def examine_server(
     yield _examine_port(server)
     yield _examine_keys(settings, server)
     yield from _examine_open_files(server)
-    yield from _examine_proxies(environ)
+    yield from _examine_proxies()
 
 
 def _examine_port(server: ServerSettings) -> Finding:
@@ -72,8 +71,9 @@ def _examine_open_files(server: ServerSettings) -> Iterator[Finding]:
         )
 
 
-def _examine_proxies(environ: Mapping[str, str]) -> Iterator[Finding]:
-    named = [name for name in _PROXY_VARIABLES if environ.get(name) or environ.get(name.lower())]
+def _examine_proxies() -> Iterator[Finding]:
+    # As the client to Dify finds them.
+    named = sorted(f"{kind.upper()}_PROXY" for kind in getproxies() if kind in _PROXIED)
     if named:
         yield advice(
             "proxy",

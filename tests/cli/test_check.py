@@ -128,7 +128,7 @@ def test_too_few_open_files_are_a_problem(examined: Operation) -> None:
 
 
 def test_a_proxy_of_the_environment_is_told(examined: Operation) -> None:
-    found = findings(examined, HTTPS_PROXY="http://127.0.0.1:3128")
+    found = findings(examined, https_proxy="http://127.0.0.1:3128")
 
     assert found["proxy"][1].startswith("HTTPS_PROXY")
 
