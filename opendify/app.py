@@ -6,7 +6,7 @@ from typing import Any
 
 import flask
 
-from opendify.access.keys import KeyRing
+from opendify.access.opening import ACCESS, open_access
 from opendify.access.tokens import read_user_token
 from opendify.audio.speech import Speaker
 from opendify.audio.transcription import Transcriber
@@ -72,7 +72,8 @@ def create_app(
     Raises:
         SettingsError: The settings name no usable store.
     """
-    keys = KeyRing(settings)
+    access = open_access(settings, clock=clock, now=now)
+    keys = access.keys
     client = DifyClient(settings, transport=transport, clock=clock, sleep=sleep)
     store = store or open_configured_store(settings)
     answers = open_configured_answers(settings)
@@ -99,7 +100,7 @@ def create_app(
     install_cors(app, settings, keys)
     register_error_handlers(app)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
-    people = People(keys, _identity_rules(settings), slots)
+    people = People(access, _identity_rules(settings), slots)
     owners = Owners(store, gateway.find_app, settings.dify_user_prefix)
     calls = Calls(client, concurrency, drain, clock=clock, sleep=sleep)
     tools = CallTools(owners, discovery, calls)
@@ -110,10 +111,16 @@ def create_app(
     app.register_blueprint(files_blueprint(files, people))
     app.register_blueprint(dify_blueprint(ConversationExtras(tools), people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
-    app.register_blueprint(admin_blueprint(admin, keys))
+    app.register_blueprint(admin_blueprint(admin, access))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
     # What the server looks for: it limits the slots, which knows how many requests a process can serve.
-    app.extensions |= {"opendify": gateway, DRAIN: drain, CONCURRENCY: concurrency, SLOTS: slots}
+    app.extensions |= {
+        "opendify": gateway,
+        DRAIN: drain,
+        ACCESS: access,
+        CONCURRENCY: concurrency,
+        SLOTS: slots,
+    }
     if settings.metrics.enabled:
         METRICS.open()
         app.extensions[METRICS_EXTENSION] = METRICS

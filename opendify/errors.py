@@ -1,6 +1,7 @@
 """Every failure that a client can see: its status, `type`, `code` and retry advice."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Self
 
 
@@ -180,7 +181,10 @@ class UnsupportedMedia(InvalidRequest):
 
 
 class RateLimited(GatewayError):
-    """Too many requests: by our limits, or by Dify's."""
+    """Too many requests: by our limits, or by Dify's.
+
+    `more_headers` tell how much of a limit is left.
+    """
 
     status = 429
     type = "requests"
@@ -188,6 +192,10 @@ class RateLimited(GatewayError):
     retry_after_seconds = 5
     may_have_begun = False
     is_of_the_app = True
+    more_headers: Mapping[str, str] = MappingProxyType({})
+
+    def headers(self) -> Mapping[str, str]:
+        return {**super().headers(), **self.more_headers}
 
 
 class WorkerBusy(RateLimited):
@@ -198,6 +206,12 @@ class WorkerBusy(RateLimited):
     def headers(self) -> Mapping[str, str]:
         """Without the connection the next try may reach a process that has a slot."""
         return {**super().headers(), "Connection": "close"}
+
+
+class UsageLimited(RateLimited):
+    """The key, or the address, has used what it may at once or in a minute; nothing was begun."""
+
+    is_of_the_app = False
 
 
 class QuotaExceeded(GatewayError):
@@ -249,6 +263,15 @@ class Draining(GatewayError):
 
     status = 503
     code = "draining"
+    retry_after_seconds = 5
+    may_have_begun = False
+
+
+class AccessUnknown(GatewayError):
+    """Whether this key may cannot be looked up now; nothing was begun."""
+
+    status = 503
+    code = "key_store_unavailable"
     retry_after_seconds = 5
     may_have_begun = False
 

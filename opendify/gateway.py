@@ -19,6 +19,7 @@ from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
 from opendify.runs.fallbacks import Candidate, Fallbacks
+from opendify.runs.metered import metered
 from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
@@ -73,7 +74,8 @@ class CollectedReply:
 class Person:
     """For whom a run is: the holder of a key, the user that the request names, and who waits for it.
 
-    `attempt` is None where the client gives no sign that it would repeat the request.
+    `attempt` is None where the client gives no sign that it would repeat the request, `spend`
+    where nobody counts the tokens of its answer.
     """
 
     caller: Caller
@@ -81,6 +83,7 @@ class Person:
     client: Client = NOBODY
     attempt: Attempt | None = None
     observation: Observation = field(default_factory=Observation)
+    spend: Callable[[int], None] | None = None
 
 
 class Gateway:
@@ -135,17 +138,18 @@ class Gateway:
             sleep=sleep,
         )
 
-    def list_models(self) -> list[Mapping[str, object]]:
-        """All models and their aliases, in table order; asks nobody, so it answers with Dify down."""
-        return [model_shape(name, None) for app in self._settings.models for name in (app.name, *app.aliases)]
+    def list_models(self, caller: Caller) -> list[Mapping[str, object]]:
+        """The caller's models and their aliases, in table order; asks nobody: it answers with Dify down."""
+        names = ((app, name) for app in self._settings.models for name in (app.name, *app.aliases))
+        return [model_shape(name, None) for app, name in names if caller.may_use(name, app.name)]
 
-    def get_model(self, name: str) -> Mapping[str, object]:
+    def get_model(self, name: str, caller: Caller) -> Mapping[str, object]:
         """One model, with what is known of its app already.
 
         Raises:
-            ModelNotFound: No such model.
+            ModelNotFound: No such model, or not for this caller.
         """
-        app = self.find_app(name)
+        app = self.find_app(name, caller)
         return model_shape(name, self._discovery.known_profile(app), app.description)
 
     def stream_chat_completion(self, request: ChatCompletionRequest, person: Person) -> ReplyStream:
@@ -181,22 +185,22 @@ class Gateway:
         )
         return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
 
-    def find_app(self, model: str, *, for_task: bool = False) -> DifyApp:
+    def find_app(self, model: str, caller: Caller, *, for_task: bool = False) -> DifyApp:
         """The app behind a model's name; a chore of a client's goes to the app's `background_model`.
 
         Raises:
             InvalidRequest: No model is named.
-            ModelNotFound: No such model.
+            ModelNotFound: No such model, or not for this caller.
         """
         if not model:
             raise InvalidRequest("you must provide a model parameter")
         app = self._settings.find_model(model)
-        if app is None:
+        if app is None or not caller.may_use(model, app.name):
             raise ModelNotFound(
                 f"The model {model[:100]!r} does not exist or you do not have access to it.", param="model"
             )
         background = self._settings.find_model(app.background_model or "") if for_task else None
-        return background or app
+        return background if background and caller.may_use(background.name) else app
 
     def close(self) -> None:
         """Close what was opened."""
@@ -260,7 +264,7 @@ class Gateway:
             attempt=person.attempt,
             id=_new_id(id_prefix),
             user=dify_user(person.context, person.caller, self._settings.dify_user_prefix),
-            begin=lambda: self._begin_fallbacks(request, turn, person, opening),
+            begin=lambda: metered(self._begin_fallbacks(request, turn, person, opening), person.spend),
             client=person.client,
         )
         answer = self._repeats.answer(asked)
@@ -279,7 +283,7 @@ class Gateway:
         context = person.context
         if not context.conversation_id and is_task(turn, streamed=opening is not None):
             person = replace(person, context=replace(context, is_task=True))
-        app = self.find_app(request.model or "", for_task=person.context.is_task)
+        app = self.find_app(request.model or "", person.caller, for_task=person.context.is_task)
         person.observation.model = app.name
         return Fallbacks(
             [
@@ -296,7 +300,8 @@ class Gateway:
         if person.context.conversation_id:
             return [app]  # No other app knows that conversation.
         fallbacks = (self._settings.find_model(name) for name in app.fallbacks)
-        return list(dict.fromkeys([app, *filter(None, fallbacks)]))
+        may_use = person.caller.may_use
+        return list(dict.fromkeys([app, *(each for each in fallbacks if each and may_use(each.name))]))
 
     def _begin_tries(self, app: DifyApp, turn: Turn, person: Person) -> RetriedRun:
         return RetriedRun(

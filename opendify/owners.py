@@ -11,8 +11,8 @@ from opendify.settings import DifyApp
 from opendify.stores.base import ConversationStore, StoredConversation
 from opendify.stores.forgiving import ForgivingStore
 
-FindApp = Callable[[str], DifyApp]
-"""The app behind a model's name; raises `InvalidRequest` or `ModelNotFound`."""
+FindApp = Callable[[str, Caller], DifyApp]
+"""The app behind a model's name, for a caller; raises `InvalidRequest` or `ModelNotFound`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Owners:
             InvalidRequest: No model is named.
             ModelNotFound: No such model.
         """
-        return Owner(self.find_app(model), dify_user(context, caller, self._user_prefix))
+        return Owner(self.find_app(model, caller), dify_user(context, caller, self._user_prefix))
 
     def of_conversation(
         self, conversation_id: str, model: str, caller: Caller, context: ClientContext

@@ -1,5 +1,6 @@
 """What the rooms hand each other."""
 
+import fnmatch
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -39,10 +40,40 @@ NOBODY: Final = Client()
 
 
 @dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """How much a caller may at once and in a minute; 0 is no limit."""
+
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrency)
+
+
+NO_LIMITS: Final = CallerLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
-    """Who holds one of our keys; `id` survives a rotation of the key."""
+    """Who holds one of our keys; `id` survives a rotation of the key, and alone tells callers apart.
+
+    `models` are patterns with `*` and `?`, none where every model may be used.
+    `default_user` is who speaks where a request names nobody.
+    """
 
     id: str
+    models: tuple[str, ...] = field(default=(), compare=False)
+    default_user: str = field(default="", compare=False)
+    limits: CallerLimits = field(default=NO_LIMITS, compare=False)
+    is_admin: bool = field(default=False, compare=False)
+
+    def may_use(self, *names: str) -> bool:
+        """Whether a model with these names is one of the caller's."""
+        return not self.models or any(
+            fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.models
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "RequestTooLarge": (413, REQUEST, "request_too_large", None, False),
     "UnsupportedMedia": (415, REQUEST, "unsupported_media_type", None, False),
     "RateLimited": (429, "requests", "rate_limit_exceeded", None, True),
-    "CallerLimited": (429, "requests", "rate_limit_exceeded", None, True),
+    "UsageLimited": (429, "requests", "rate_limit_exceeded", None, True),
     "WorkerBusy": (429, "requests", "rate_limit_exceeded", None, True),
     "QuotaExceeded": (429, "insufficient_quota", "insufficient_quota", False, False),
     "FileStorageFull": (507, "server_error", "file_storage_full", False, False),

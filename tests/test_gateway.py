@@ -185,7 +185,7 @@ def test_a_wrong_mode_of_a_stream_is_asked_again_too(dify: MockDify) -> None:
     with pytest.raises(GatewayError):
         next(here.stream_chat_completion(chat(stream=True), ANNA).frames())
 
-    here.get_model("bot")
+    here.get_model("bot", ANNA.caller)
     with pytest.raises(GatewayError):
         next(here.stream_chat_completion(chat(stream=True), ANNA).frames())
 
@@ -199,17 +199,17 @@ def test_models_and_aliases_are_listed_in_table_order_without_asking_anybody(dif
     }
     here = gateway(dify, make_settings(table))
 
-    assert [model["id"] for model in here.list_models()] == ["zoo", "gpt-4o", "animals", "bot"]
-    assert all(isinstance(model["created"], int) for model in here.list_models())
-    assert here.list_models() == gateway(dify, make_settings(table)).list_models()
+    assert [model["id"] for model in here.list_models(ANNA.caller)] == ["zoo", "gpt-4o", "animals", "bot"]
+    assert all(isinstance(model["created"], int) for model in here.list_models(ANNA.caller))
+    assert here.list_models(ANNA.caller) == gateway(dify, make_settings(table)).list_models(ANNA.caller)
     assert dify.requests == []
 
 
 def test_one_model_tells_what_is_known_of_its_app(dify: MockDify) -> None:
     here = gateway(dify)
-    before = here.get_model("bot")
+    before = here.get_model("bot", ANNA.caller)
     here.create_chat_completion(chat(), ANNA)
-    after = here.get_model("bot")
+    after = here.get_model("bot", ANNA.caller)
 
     assert "dify" not in before
     about = after["dify"]
@@ -224,7 +224,7 @@ def test_an_alias_is_the_same_app_under_the_name_that_was_asked_for(dify: MockDi
     answer = here.create_chat_completion(chat(model="gpt-4o"), ANNA)
 
     assert answer.body["model"] == "gpt-4o"
-    assert here.get_model("gpt-4o")["id"] == "gpt-4o"
+    assert here.get_model("gpt-4o", ANNA.caller)["id"] == "gpt-4o"
 
 
 @pytest.mark.parametrize(

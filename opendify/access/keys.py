@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
+from opendify.access.door import Door
+from opendify.access.key_format import is_own_key, masked
 from opendify.errors import PermissionDenied, Unauthorized
 from opendify.records import Caller, Headers
 from opendify.settings import Settings
@@ -19,7 +21,7 @@ _FIRST_KEY_FILE = "api-key"
 _ADMIN_KEY_FILE = "admin-key"
 # No name in `API_KEYS` can begin like this, so that nobody else is taken for one of these callers.
 _ANONYMOUS = Caller("#anonymous")
-_ADMIN = Caller("#admin")
+_ADMIN = Caller("#admin", is_admin=True)
 _FIRST = Caller("#first-key")
 _FORWARDING_HEADERS = (
     "Forwarded",
@@ -42,8 +44,10 @@ class KeyRing:
     in `DATA_DIR`, so that a service set up with two variables is closed.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, door: Door | None = None) -> None:
+        """The `door` lets in the holders of keys that `opendify keys` made; without it there are none."""
         self._settings = settings
+        self._door = door
 
     @property
     def is_open(self) -> bool:
@@ -61,7 +65,9 @@ class KeyRing:
 
         Raises:
             Unauthorized: No key, or one that is not ours; the message never repeats it whole.
-            PermissionDenied: Open mode was reached from a web page.
+            UsageLimited: So too, and that has happened too often from there.
+            PermissionDenied: Open mode was reached from a web page; or the key is good, but not there.
+            AccessUnknown: The store of keys is down, and the key was not seen lately.
         """
         key = presented_key(headers)
         if self.is_open_to(address):
@@ -73,26 +79,31 @@ class KeyRing:
                 "(or in the header 'api-key' or 'x-api-key')."
             )
         # Looked up by digest, so that the time it takes tells nothing of a key.
-        caller = self._callers.get(_digest(key))
-        if caller is None:
-            raise Unauthorized(f"Incorrect API key provided: {_masked(key)}.")
-        return caller
+        return self._callers.get(_digest(key)) or self._stored_caller(key, headers, address)
 
-    def authenticate_admin(self, headers: Headers, address: str | None = None) -> None:
-        """Let the admin's key pass, in open mode too.
+    def _stored_caller(self, key: str, headers: Headers, address: str | None) -> Caller:
+        if self._door is None:
+            raise Unauthorized(f"Incorrect API key provided: {masked(key)}.")
+        return self._door.admit(key, headers, address)
+
+    def authenticate_admin(self, headers: Headers, address: str | None = None) -> Caller:
+        """The admin whose key this is, in open mode too.
 
         Raises:
             Unauthorized: No key, or one that is not ours.
             PermissionDenied: A key that is good, but not the admin's.
         """
-        if self._is_admin(headers):
-            return
-        self.authenticate(headers, address)
-        raise PermissionDenied(
-            "This needs the admin key: the value of ADMIN_API_KEY, or the one that the first start made."
-        )
+        caller = self._admin(headers, address) or self.authenticate(headers, address)
+        if not caller.is_admin:
+            if self._door:
+                self._door.note("no admin key", headers, address, caller.id)
+            raise PermissionDenied(
+                "This needs an admin key: the value of ADMIN_API_KEY, the one that the first start made, "
+                "or one of `opendify keys create --admin`."
+            )
+        return caller
 
-    def authenticate_observer(self, headers: Headers, address: str | None = None) -> None:
+    def authenticate_observer(self, headers: Headers, address: str | None = None) -> Caller:
         """As `authenticate_admin`; in open mode without an admin key, this machine itself may look too.
 
         Raises:
@@ -102,8 +113,8 @@ class KeyRing:
         is_without_admin = self.is_open_to(address) and not self._settings.admin_api_key
         if is_without_admin and self._is_direct_from_loopback(headers, address):
             self._refuse_web_pages(headers)
-            return
-        self.authenticate_admin(headers, address)
+            return _ANONYMOUS
+        return self.authenticate_admin(headers, address)
 
     @property
     def needs_first_keys(self) -> bool:
@@ -111,9 +122,14 @@ class KeyRing:
         settings = self._settings
         return not (self.is_open or settings.api_keys or settings.admin_api_key)
 
+    @property
+    def shares_its_store(self) -> bool:
+        """Whether other machines may serve the same people, each of which would make its own keys."""
+        return not self._settings.conversation_store_url.lower().startswith("sqlite:")
+
     def first_key_files(self) -> Mapping[Path, Caller]:
         """The files of the keys that were made for want of any, an ordinary one and the admin's."""
-        if not self.needs_first_keys:
+        if not self.needs_first_keys or self.shares_its_store:
             return {}
         folder = self._settings.data_dir
         files = {folder / _FIRST_KEY_FILE: _FIRST, folder / _ADMIN_KEY_FILE: _ADMIN}
@@ -136,9 +152,13 @@ class KeyRing:
             callers[_digest(ensure_secret(file))] = caller
         return callers
 
-    def _is_admin(self, headers: Headers) -> bool:
+    def _admin(self, headers: Headers, address: str | None) -> Caller | None:
+        """The holder of a key that open mode would not ask for."""
         key = presented_key(headers)
-        return bool(key) and self._callers.get(_digest(key)) == _ADMIN
+        caller = self._callers.get(_digest(key)) if key else None
+        if caller is None and key and self.is_open_to(address) and is_own_key(key):
+            return self._stored_caller(key, headers, address)
+        return caller if caller and caller.is_admin else None
 
     def _is_direct_from_loopback(self, headers: Headers, address: str | None) -> bool:
         """Behind a proxy on this machine everybody comes from loopback; a foreign name may be a rebinding."""
@@ -221,7 +241,3 @@ def _host_name(host: str) -> str:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _masked(key: str) -> str:
-    return f"{key[:3]}***{key[-2:]}" if len(key) >= 12 else "***"

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from opendify.errors import GatewayError
 from opendify.owners import FindApp
+from opendify.records import Caller
 from opendify.settings import DifyApp
 
 _Made = TypeVar("_Made")
@@ -13,9 +14,10 @@ _Made = TypeVar("_Made")
 logger = logging.getLogger(__name__)
 
 
-def apps_for(app: DifyApp, find_app: FindApp) -> Sequence[DifyApp]:
-    """`app`, then those of its fallbacks that the table still has."""
-    return list(dict.fromkeys([app, *map(find_app, app.fallbacks)]))
+def apps_for(app: DifyApp, find_app: FindApp, caller: Caller) -> Sequence[DifyApp]:
+    """`app`, then those of its fallbacks that the caller may use too."""
+    fallbacks = (find_app(name, caller) for name in app.fallbacks if caller.may_use(name))
+    return list(dict.fromkeys([app, *fallbacks]))
 
 
 def first_able(apps: Sequence[DifyApp], make: Callable[[DifyApp], _Made]) -> _Made:

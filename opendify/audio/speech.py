@@ -74,7 +74,7 @@ class Speaker:
         owner = self._owners.of_person(request.model or "", person.caller, person.context)
         words = {"text": request.input}
         speak = partial(self._speak, words=words, request=request, user=owner.user, person=person)
-        return first_able(apps_for(owner.app, self._owners.find_app), speak)
+        return first_able(apps_for(owner.app, self._owners.find_app, person.caller), speak)
 
     def _owner_of_message(self, message_id: str, model: str, person: Person) -> Owner:
         """Dify reads any message of its database aloud, so that whose it is must be found out before.

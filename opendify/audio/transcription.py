@@ -36,7 +36,7 @@ class Transcriber:
         person.observation.model = owner.app.name
         names = self._check(recording)
         transcribe = partial(self._ask, recording=recording, names=names, user=owner.user, person=person)
-        return first_able(apps_for(owner.app, self._owners.find_app), transcribe)
+        return first_able(apps_for(owner.app, self._owners.find_app, person.caller), transcribe)
 
     def _check(self, recording: IO[bytes]) -> PartNames:
         length = recording.seek(0, os.SEEK_END)

@@ -2,11 +2,13 @@
 
 import click
 
+from opendify.cli.audit import audit
 from opendify.cli.backup import backup, restore, verify_backup
 from opendify.cli.chat import chat
 from opendify.cli.check import check
 from opendify.cli.conversations import conversations
 from opendify.cli.drain import drain, undrain
+from opendify.cli.keys import keys
 from opendify.cli.models import models
 from opendify.cli.simulate import simulate
 
@@ -16,5 +18,18 @@ def main() -> None:
     """Makes any Dify app look like an OpenAI model."""
 
 
-for command in (backup, chat, check, conversations, drain, models, restore, simulate, undrain, verify_backup):
+for command in (
+    audit,
+    backup,
+    chat,
+    check,
+    conversations,
+    drain,
+    keys,
+    models,
+    restore,
+    simulate,
+    undrain,
+    verify_backup,
+):
     main.add_command(command)

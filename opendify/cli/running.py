@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from opendify.access.key_admin import KeyRefused
 from opendify.conversation_admin.administration import (
     ConversationAdmin,
     open_configured_answers,
@@ -44,27 +45,34 @@ class Operator:
 
 @contextmanager
 def operating() -> Iterator[Operator]:
-    """The service's settings and store; a failure ends the command with one line.
+    """The service's settings and store; a failure ends the command with one line."""
+    with ExitStack() as stack:
+        stack.enter_context(command_failures_told())
+        settings = load_settings()
+        store = open_configured_store(settings)
+        stack.callback(store.close)
+        client = DifyClient(settings)
+        stack.callback(client.close)
+        answers = open_configured_answers(settings)
+        if answers:
+            stack.callback(answers.close)
+        yield Operator(settings, store, client, answers)
+
+
+@contextmanager
+def command_failures_told() -> Iterator[None]:
+    """A failure ends the command with one line.
 
     Its exit code is 2 where the settings are wrong, and 1 for anything else.
     """
     try:
-        with ExitStack() as stack:
-            stack.enter_context(_silenced_logs())
-            settings = load_settings()
-            store = open_configured_store(settings)
-            stack.callback(store.close)
-            client = DifyClient(settings)
-            stack.callback(client.close)
-            answers = open_configured_answers(settings)
-            if answers:
-                stack.callback(answers.close)
-            yield Operator(settings, store, client, answers)
+        with _silenced_logs():
+            yield
     except SettingsError as error:
         for fault in error.faults:
             click.echo(fault, err=True)
         sys.exit(2)
-    except (WrongFile, StoreUnavailable, GatewayError) as error:
+    except (WrongFile, StoreUnavailable, KeyRefused, GatewayError) as error:
         raise click.ClickException(" ".join(str(error).split())) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename}: {error.strerror}") from error

@@ -208,6 +208,14 @@ def host_names(text: str) -> tuple[str, ...]:
     return names
 
 
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Read a comma list of addresses and ranges."""
+    try:
+        return tuple(ipaddress.ip_network(entry) for entry in split_list(text))
+    except ValueError:
+        raise WrongValue("must be a comma list of addresses and ranges, such as 10.0.0.0/8") from None
+
+
 def origins(text: str) -> tuple[str, ...]:
     """`*`, `off`, or a comma list of origins as browsers send them."""
     if text.lower() == "off":

@@ -7,7 +7,8 @@ import flask
 from flask.typing import ResponseReturnValue
 from pydantic import BaseModel, Field
 
-from opendify.access.keys import KeyRing
+from opendify.access.opening import Access
+from opendify.audit.log import AuditLog
 from opendify.conversation_admin.administration import (
     ConversationAdmin,
     conversation_shape,
@@ -22,7 +23,6 @@ _MOST_RECENT = 1_000
 _STORE_RETRY_SECONDS = 5
 
 logger = logging.getLogger(__name__)
-audit = logging.getLogger("opendify.audit")
 
 
 class CleanupRequest(BaseModel):
@@ -31,17 +31,18 @@ class CleanupRequest(BaseModel):
     max_age_days: Annotated[float, Field(strict=True, ge=0, le=36_500, allow_inf_nan=False)] | None = None
 
 
-def admin_blueprint(admin: ConversationAdmin, keys: KeyRing) -> flask.Blueprint:
+def admin_blueprint(admin: ConversationAdmin, access: Access) -> flask.Blueprint:
     """The routes below `/v1/conversation`, which open with the admin key; one looks, the rest acts."""
     blueprint = flask.Blueprint("admin", __name__, url_prefix="/v1/conversation")
-    routes = _Routes(admin)
+    routes = _Routes(admin, access.audit)
 
     @blueprint.before_request
     def require_admin() -> None:
         request = flask.request
         only_counts = request.endpoint == "admin.count_conversations"
+        keys = access.keys
         let_in = keys.authenticate_observer if only_counts else keys.authenticate_admin
-        let_in(request.headers, request.remote_addr)
+        flask.g.admin = let_in(request.headers, request.remote_addr).id
 
     blueprint.get("/mappings")(routes.count_conversations)
     blueprint.get("/recent")(routes.list_recent)
@@ -57,8 +58,9 @@ def admin_blueprint(admin: ConversationAdmin, keys: KeyRing) -> flask.Blueprint:
 class _Routes:
     """What each route does, once it is known that the caller may."""
 
-    def __init__(self, admin: ConversationAdmin) -> None:
+    def __init__(self, admin: ConversationAdmin, audit: AuditLog) -> None:
         self._admin = admin
+        self._audit = audit
 
     def count_conversations(self) -> ResponseReturnValue:
         return json_response(statistics_shape(self._admin.statistics(), self._admin.now()))
@@ -72,7 +74,7 @@ class _Routes:
         asked = parse(CleanupRequest) if flask.request.get_data() else CleanupRequest()
         days = self._admin.default_max_age_days if asked.max_age_days is None else asked.max_age_days
         removed = self._admin.clean_up(days)
-        _note("clean up", removed=removed, max_age_days=days)
+        self._note("clean up", removed=removed, max_age_days=days)
         return json_response(
             {"removed_count": removed, "max_age_days": days, "timestamp": int(self._admin.now())}
         )
@@ -86,21 +88,26 @@ class _Routes:
 
     def optimize_database(self) -> ResponseReturnValue:
         self._admin.optimize()
-        _note("optimize")
+        self._note("optimize")
         message = "The conversation store is optimized."
         return json_response({"status": "success", "message": message, "timestamp": int(self._admin.now())})
 
     def delete_conversation(self, stored_id: str) -> ResponseReturnValue:
         at_dify = _flag("dify")
         self._admin.delete(stored_id, at_dify=at_dify)
-        _note("delete conversation", conversation=stored_id, at_dify=at_dify)
+        self._note("delete conversation", conversation=stored_id, at_dify=at_dify)
         return json_response({"id": stored_id, "deleted": True, "deleted_at_dify": at_dify})
 
     def delete_user(self, user: str) -> ResponseReturnValue:
         at_dify = _flag("dify")
         deletion = self._admin.delete_user(user, flask.request.args.get("key") or None, at_dify=at_dify)
-        _note("delete user", deleted=deletion.deleted, failures=len(deletion.failures), at_dify=at_dify)
+        self._note("delete user", deleted=deletion.deleted, failures=len(deletion.failures), at_dify=at_dify)
         return json_response(user_deletion_shape(deletion))
+
+    def _note(self, action: str, **facts: object) -> None:
+        """One line for each thing that an admin changed; never a person's name."""
+        ids = {"caller": flask.g.admin, "request_id": flask.g.request_id}
+        self._audit.note("admin action", action=action, **ids, **facts)
 
 
 def _answer_store_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
@@ -112,11 +119,6 @@ def _answer_store_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
     )
     flask.g.log_fields["error"] = ours.code
     return json_response(ours.to_body(), 503, ours.headers())
-
-
-def _note(action: str, **facts: object) -> None:
-    """One line for each thing that an admin changed; never a person's name."""
-    audit.info("admin action", extra={"action": action, "request_id": flask.g.request_id, **facts})
 
 
 def _limit() -> int:

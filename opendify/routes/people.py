@@ -1,8 +1,13 @@
 """Who sends a request: the holder of a key, and the person and chat that it names."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import flask
 
-from opendify.access.keys import KeyRing
+from opendify.access.limiter import Standing
+from opendify.access.opening import Access
 from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
 from opendify.gateway import Person
 from opendify.records import Caller
@@ -19,8 +24,9 @@ _NOTHING_NAMED = BodyIdentity()
 class People:
     """What every route that needs a key asks about the request at hand."""
 
-    def __init__(self, keys: KeyRing, rules: IdentityRules, slots: Slots) -> None:
-        self._keys = keys
+    def __init__(self, access: Access, rules: IdentityRules, slots: Slots) -> None:
+        self._keys = access.keys
+        self._limiter = access.limiter
         self._rules = rules
         self._slots = slots
 
@@ -29,6 +35,7 @@ class People:
 
         Raises:
             Unauthorized: No key, or one that is not ours.
+            GatewayError: As `KeyRing.authenticate`.
         """
         request = flask.request
         caller = self._keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
@@ -42,13 +49,39 @@ class People:
         context = read_client_context(headers, named, self._rules)
         question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
         attempt = read_attempt(headers, caller, question)
-        return Person(caller, context, client_of(request.environ), attempt, observation())
+        if caller.default_user and not context.user:
+            context = replace(context, user=caller.default_user)
+        spend = partial(self._limiter.spend, caller) if caller.limits.tokens_per_minute else None
+        return Person(caller, context, client_of(request.environ), attempt, observation(), spend)
 
     def enter(self, person: Person) -> None:
-        """Take one of the worker's slots, until the answer is closed.
+        """Count the request within its caller's limits, and take one of the worker's slots.
+
+        What is taken is given back when the answer is closed.
 
         Raises:
-            WorkerBusy: None came free in time.
+            UsageLimited: The caller has used what it may.
+            WorkerBusy: No slot came free in time.
             ClientLeft: Nobody waits for the answer any more.
         """
+        if person.caller.limits:
+            self._enter_limits(person.caller)
         self._slots.enter(flask.request.environ, person.client)
+
+    def _enter_limits(self, caller: Caller) -> None:
+        give_back = self._limiter.take_place(caller)
+        if give_back:
+            flask.after_this_request(lambda response: _closing(response, give_back))
+        standing = self._limiter.enter(caller)
+        if standing:
+            flask.after_this_request(lambda response: _with_headers(response, standing))
+
+
+def _closing(response: flask.Response, give_back: Callable[[], None]) -> flask.Response:
+    response.call_on_close(give_back)
+    return response
+
+
+def _with_headers(response: flask.Response, standing: Standing) -> flask.Response:
+    response.headers.update(standing.headers())
+    return response

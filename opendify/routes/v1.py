@@ -51,13 +51,11 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Bluep
         request = flask.request
         if not keys.is_open_to(request.remote_addr) and not presented_key(request.headers):
             return json_response({"object": "list", "data": []})
-        people.caller()
-        return json_response({"object": "list", "data": gateway.list_models()})
+        return json_response({"object": "list", "data": gateway.list_models(people.caller())})
 
     @blueprint.get("/models/<path:model>")
     def get_model(model: str) -> ResponseReturnValue:
-        people.caller()
-        return json_response(gateway.get_model(model))
+        return json_response(gateway.get_model(model, people.caller()))
 
     return blueprint
 

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 
 from opendify.access.keys import KeyRing
 from opendify.conversation_admin.administration import open_configured_answers
 from opendify.settings import ServerSettings, Settings, SettingsError
 from opendify.settings.check import check
 from opendify.stores.opening import open_store
+
+API_KEYS_NEEDED: Final = "API_KEYS must be set where several machines share a conversation store"
 
 
 def faults_of(settings: Settings, server: ServerSettings) -> list[str]:
@@ -23,11 +26,11 @@ def require_keys(settings: Settings) -> None:
     """Look that no machine would have to make keys that the others do not know.
 
     Raises:
-        SettingsError: It would.
+        SettingsError: It would, since there is no store that could have any.
     """
-    is_shared = not settings.conversation_store_url.startswith("sqlite:")
-    if is_shared and KeyRing(settings).needs_first_keys:
-        raise SettingsError("API_KEYS must be set where several machines share a conversation store")
+    keys = KeyRing(settings)
+    if keys.shares_its_store and keys.needs_first_keys and settings.access.key_store == "off":
+        raise SettingsError(API_KEYS_NEEDED)
 
 
 def _worker_faults(server: ServerSettings) -> Iterator[str]:

@@ -6,8 +6,9 @@ from gunicorn.config import Config
 
 from opendify import __version__
 from opendify.access.keys import KeyRing
+from opendify.access.opening import open_configured_keys
 from opendify.conversation_admin.administration import open_configured_answers
-from opendify.serving.preflight import require_keys
+from opendify.serving.preflight import API_KEYS_NEEDED, require_keys
 from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations import SchemaTooNew
@@ -65,12 +66,30 @@ def announce_server(cfg: Config, drain_seconds: float) -> None:
 def _announce_keys(settings: Settings) -> None:
     keys = KeyRing(settings)
     require_keys(settings)
+    if keys.needs_first_keys and keys.shares_its_store and not _may_have_stored_keys(settings):
+        raise SettingsError(f"{API_KEYS_NEEDED}, or a key made with `opendify keys create`")
     files = keys.first_key_files()
     if files:
         ordinary, admin = files
         sys.stderr.write(f"No API_KEYS are set: clients use the key in {ordinary}, admins that in {admin}\n")
     elif keys.is_open:
         sys.stderr.write("Any key is accepted, and none\n")
+
+
+def _may_have_stored_keys(settings: Settings) -> bool:
+    store = open_configured_keys(settings)
+    if store is None:
+        return False
+    try:
+        return any(not key.revoked_at for key in store.all())
+    except SchemaTooNew as error:
+        raise SettingsError(f"KEY_STORE: {error}") from None
+    except StoreUnavailable:
+        sys.stderr.write("The store of keys does not answer: nobody gets in until it does\n")
+        return True
+    finally:
+        # Nothing that is open may cross the fork.
+        store.close()
 
 
 def _check_store(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from opendify.configuration.fields import section, setting, setting_without_defa
 from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates
+from opendify.settings.access import AccessSettings
 from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
 from opendify.settings.files import FileSettings
@@ -58,6 +59,7 @@ class Settings(CommonSettings):
     admin_api_key: str | None = setting_without_default(
         "ADMIN_API_KEY", read.token, None, "The key that opens the admin routes.", is_secret=True
     )
+    access: AccessSettings = section(AccessSettings)
     dify_transport: DifyTransport = setting(
         "DIFY_TRANSPORT",
         read.one_of(DIFY_TRANSPORTS),

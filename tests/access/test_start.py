@@ -62,7 +62,8 @@ def test_a_folder_that_cannot_be_written_ends_the_start_with_one_line(tmp_path: 
 
 
 def test_machines_that_share_a_store_must_be_given_their_keys(tmp_path: Path) -> None:
-    done = _announce(AUTH_MODE="keys", CONVERSATION_STORE_URL="redis://127.0.0.1:9/0", DATA_DIR=str(tmp_path))
+    shared = {"CONVERSATION_STORE_URL": "redis://127.0.0.1:9/0", "DATA_DIR": str(tmp_path)}
+    done = _announce(AUTH_MODE="keys", **shared, KEY_STORE="off")
 
     assert done.returncode != 0
     assert "API_KEYS" in done.stderr
@@ -120,3 +121,11 @@ def test_logging_is_quiet_about_addresses_and_shows_values_beside_messages() -> 
     assert done.stderr.rstrip().endswith("INFO - reply ended seconds=0.2500 note='a b'")
     assert "secret" not in done.stderr
     assert done.stdout == ""
+
+
+def test_a_store_that_may_have_keys_is_waited_for(tmp_path: Path) -> None:
+    done = _announce(AUTH_MODE="keys", CONVERSATION_STORE_URL="redis://127.0.0.1:9/0", DATA_DIR=str(tmp_path))
+
+    assert done.returncode == 0
+    assert "The store of keys does not answer" in done.stderr
+    assert not (tmp_path / "api-key").exists()

@@ -1,0 +1,101 @@
+"""What an app needs to let callers in, as its settings say; nothing is opened before it is used."""
+
+import time
+from dataclasses import dataclass
+from typing import Final
+
+from opendify.access.door import Door
+from opendify.access.keys import KeyRing
+from opendify.access.known_keys import KnownKeys
+from opendify.access.limiter import Limiter
+from opendify.access.places import KeyPlaces
+from opendify.audit.log import AuditLog
+from opendify.records import Clock
+from opendify.settings import Settings, SettingsError
+from opendify.stores.keys import KeyStore, open_key_store
+from opendify.stores.windows import WindowStore, open_window_store
+
+ACCESS: Final = "opendify-access"
+"""Where the app keeps its `Access`, among its extensions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call, how often, and what is written of it. `stored` is None where no keys are stored."""
+
+    keys: KeyRing
+    limiter: Limiter
+    audit: AuditLog
+    stored: KnownKeys | None
+
+    def close(self) -> None:
+        """Close this process's connections; the next use opens others."""
+        self.limiter.close()
+        if self.stored:
+            self.stored.close()
+
+
+def open_access(settings: Settings, *, clock: Clock = time.monotonic, now: Clock = time.time) -> Access:
+    """`clock` is a monotonic one, `now` Unix time.
+
+    Raises:
+        SettingsError: The settings name no usable store.
+    """
+    audit = open_audit_log(settings, now=now)
+    store = open_configured_keys(settings)
+    stored = KnownKeys(store, clock=clock, now=now) if store else None
+    limiter = Limiter(
+        _open_windows(settings),
+        KeyPlaces(settings.data_dir / "key-places"),
+        audit,
+        on_failure=settings.access.on_store_failure,
+        clock=clock,
+        now=now,
+    )
+    door = Door(
+        stored,
+        limiter,
+        audit,
+        trusted_proxies=settings.access.trusted_proxies,
+        most_failures=settings.access.failed_logins_per_minute,
+        now=now,
+    )
+    return Access(KeyRing(settings, door=door), limiter, audit, stored)
+
+
+def open_audit_log(settings: Settings, *, now: Clock = time.time) -> AuditLog:
+    """The log that the settings name."""
+    path = settings.access.audit_log_file or settings.data_dir / "audit.log"
+    return AuditLog(path, max_bytes=settings.access.audit_log_max_bytes, now=now)
+
+
+def open_configured_keys(settings: Settings) -> KeyStore | None:
+    """The store of keys; None where none are to be stored.
+
+    Raises:
+        SettingsError: The settings name no usable one.
+    """
+    url = _url(settings, "keys.db")
+    try:
+        return open_key_store(url, settings.data_dir) if url else None
+    except ValueError as error:
+        raise SettingsError(f"KEY_STORE: {error}") from None
+
+
+def _open_windows(settings: Settings) -> WindowStore:
+    """Wrong keys are counted even where none are stored."""
+    url = _url(settings, "limits.db") or "sqlite:///data/limits.db"
+    return open_window_store(url, settings.data_dir)
+
+
+def _url(settings: Settings, file: str) -> str:
+    """The store's URL; empty where it is off. SQLite has a file for each purpose."""
+    url = settings.access.key_store
+    if url == "off":
+        return ""
+    if url == "auto":
+        beside = settings.conversation_store_url
+        return f"sqlite:///data/{file}" if beside.lower().startswith("sqlite:") else beside
+    if url.lower().startswith("sqlite:") and file != "keys.db":
+        return f"{url.removesuffix('.db')}-{file}"
+    return url
