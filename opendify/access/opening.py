@@ -7,12 +7,14 @@ from typing import Final
 from opendify.access.door import Door
 from opendify.access.keys import KeyRing
 from opendify.access.known_keys import KnownKeys
-from opendify.access.limiter import Limiter
+from opendify.access.leases import LeasedPlaces
+from opendify.access.limiter import Limiter, Places
 from opendify.access.places import KeyPlaces
 from opendify.audit.log import AuditLog
 from opendify.records import Clock
 from opendify.settings import Settings, SettingsError
 from opendify.stores.keys import KeyStore, open_key_store
+from opendify.stores.places import open_place_store
 from opendify.stores.windows import WindowStore, open_window_store
 
 ACCESS: Final = "opendify-access"
@@ -46,7 +48,7 @@ def open_access(settings: Settings, *, clock: Clock = time.monotonic, now: Clock
     stored = KnownKeys(store, clock=clock, now=now) if store else None
     limiter = Limiter(
         _open_windows(settings),
-        KeyPlaces(settings.data_dir / "key-places"),
+        _open_places(settings, now),
         audit,
         on_failure=settings.access.on_store_failure,
         clock=clock,
@@ -86,6 +88,11 @@ def _open_windows(settings: Settings) -> WindowStore:
     """Wrong keys are counted even where none are stored."""
     url = _url(settings, "limits.db") or "sqlite:///data/limits.db"
     return open_window_store(url, settings.data_dir)
+
+
+def _open_places(settings: Settings, now: Clock) -> Places:
+    store = open_place_store(_url(settings, "limits.db"))
+    return LeasedPlaces(store, now=now) if store else KeyPlaces(settings.data_dir / "key-places")
 
 
 def _url(settings: Settings, file: str) -> str:
