@@ -42,7 +42,12 @@ from opendify.serving import development, leaving, metrics_folder  # noqa: E402 
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
 from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
 from opendify.serving.server_log import ServerLog  # noqa: E402 - As above.
-from opendify.serving.start import announce_server, prepare_start, remove_drain_file  # noqa: E402 - As above.
+from opendify.serving.start import (  # noqa: E402 - As above.
+    announce_server,
+    audit_configuration,
+    prepare_start,
+    remove_drain_file,
+)
 from opendify.serving.workers import WorkerKit, warn_of_plain_workers, worker_class_for  # noqa: E402 - As above.
 from opendify.telemetry.logs import configure_logging  # noqa: E402 - As above.
 
@@ -101,12 +106,14 @@ def on_starting(server: Arbiter) -> None:
         )
         metrics_folder.METRICS_FOLDER.join_as_master()
         note_configuration_read()
-    Master.take_over(server, _read_anew)
+    audit = audit_configuration()
+    Master.take_over(server, _read_anew, lambda: audit.note("configuration refused"))
 
 
 def _read_anew(preloads: bool) -> Any:
     """Check what HUP gives to new workers, and make their app where they do not do it themselves."""
     prepare_start()
+    audit_configuration()
     if not preloads:
         return None
     # By now it was imported; anywhere above, it would be before the settings are checked.

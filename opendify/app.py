@@ -36,6 +36,7 @@ from opendify.routes.metrics import metrics_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
+from opendify.routes.security_headers import install_security_headers
 from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
@@ -98,6 +99,7 @@ def create_app(
     app.url_map.merge_slashes = False
     observe_requests(app)
     install_cors(app, settings, keys)
+    install_security_headers(app)
     register_error_handlers(app)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     people = People(access, _identity_rules(settings), slots)

@@ -25,16 +25,22 @@ class Master(Arbiter):
 
     # The app's type is Gunicorn's own affair.
     _read_anew: Callable[[bool], Any]
+    _on_refusal: Callable[[], None]
 
     @classmethod
-    def take_over(cls, arbiter: Arbiter, read_anew: Callable[[bool], Any]) -> None:
+    def take_over(
+        cls, arbiter: Arbiter, read_anew: Callable[[bool], Any], on_refusal: Callable[[], None]
+    ) -> None:
         """Make `arbiter` one of these.
 
         `read_anew` reads and checks all that the app is told, and makes an app from it
-        when it gets True: where workers get one ready-made.
+        when it gets True: where workers get one ready-made. `on_refusal` hears of settings
+        that are wrong.
         """
         arbiter.__class__ = cls
-        cast("Master", arbiter)._read_anew = read_anew  # noqa: SLF001 - Its own.
+        master = cast("Master", arbiter)
+        master._read_anew = read_anew  # noqa: SLF001 - Its own.
+        master._on_refusal = on_refusal  # noqa: SLF001 - Its own.
 
     def handle_hup(self) -> None:
         """Read the settings anew and give them to new workers; on a fault the old ones stay."""
@@ -44,6 +50,7 @@ class Master(Arbiter):
         except (SystemExit, SettingsError) as fault:
             self.app.cfg, self.app.callable = cfg, app
             RELOAD_SUCCESS.set(0)
+            self._on_refusal()
             self._log.error("HUP changes nothing, and the workers stay: %s", _one_line(fault))
             return
         self.reload()

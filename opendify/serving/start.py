@@ -6,7 +6,8 @@ from gunicorn.config import Config
 
 from opendify import __version__
 from opendify.access.keys import KeyRing
-from opendify.access.opening import open_configured_keys
+from opendify.access.opening import open_audit_log, open_configured_keys
+from opendify.audit.log import AuditLog
 from opendify.conversation_admin.administration import open_configured_answers
 from opendify.serving.preflight import API_KEYS_NEEDED, require_keys
 from opendify.settings import Settings, SettingsError, load_settings
@@ -31,6 +32,15 @@ def prepare_start() -> None:
         sys.exit(str(error))
     except OSError as error:
         sys.exit(f"DATA_DIR: the first API key cannot be written ({error.strerror}: {error.filename})")
+
+
+def audit_configuration() -> AuditLog:
+    """Note that a configuration is in force from now on; the log, for the next one."""
+    settings = load_settings()
+    log = open_audit_log(settings)
+    facts = {"models": len(settings.models), "api_keys": len(settings.api_keys), "auth": settings.auth_mode}
+    log.note("configuration loaded", version=__version__, **facts)
+    return log
 
 
 def remove_drain_file() -> None:

@@ -6,7 +6,7 @@ explicit nulls pass, since real clients send dozens of them.
 Source: https://platform.openai.com/docs/api-reference/chat/create
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,11 @@ from pydantic import (
     Tag,
     model_validator,
 )
+
+# More than any client sends: beyond it a request is a mistake, or an attack. JSON may be 200 levels deep.
+MOST_MESSAGES: Final = 10_000
+MOST_PARTS: Final = 1_000
+MOST_STOP_SEQUENCES: Final = 4
 
 Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
 
@@ -113,7 +118,8 @@ def _content_kind(content: object) -> str:
 
 Content = Annotated[
     # No client names a key like these tags, so that an error's path can leave them out.
-    Annotated[str, Tag("<text>")] | Annotated[list[ContentPart], Tag("<parts>")],
+    Annotated[str, Tag("<text>")]
+    | Annotated[list[ContentPart], Field(max_length=MOST_PARTS), Tag("<parts>")],
     Discriminator(_content_kind),
 ]
 
@@ -141,7 +147,8 @@ class InputItem(_Shape):
 
 
 Input = Annotated[
-    Annotated[str, Tag("<text>")] | Annotated[list[InputItem], Field(min_length=1), Tag("<parts>")],
+    Annotated[str, Tag("<text>")]
+    | Annotated[list[InputItem], Field(min_length=1, max_length=MOST_MESSAGES), Tag("<parts>")],
     Discriminator(_content_kind),
 ]
 
@@ -162,7 +169,7 @@ UserField = Annotated[UserObject, _object_with("id")]
 Stop = Annotated[
     list[Annotated[str, Field(max_length=1_000)]],
     BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
-    Field(max_length=4),
+    Field(max_length=MOST_STOP_SEQUENCES),
 ]
 
 
@@ -193,7 +200,7 @@ class SamplingParameters(_Shape):
 class ChatCompletionRequest(SamplingParameters):
     """The body; `input` stands in for `messages` in Responses-shaped bodies."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)] | None = None
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)] | None = None
     input: Input | None = None
     instructions: str | None = None
     safety_identifier: str | None = None
