@@ -21,6 +21,7 @@ from opendify.dify.concurrency import CONCURRENCY, Concurrency
 from opendify.dify.discovery import Discovery
 from opendify.dify.http_clients import TransportFactory
 from opendify.extras.conversations import ConversationExtras
+from opendify.extras.workflow_runs import WorkflowRuns
 from opendify.files.keeper import FileKeeper
 from opendify.files.opening import open_configured_files
 from opendify.gateway import Gateway
@@ -111,7 +112,7 @@ def create_app(
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(v1_blueprint(gateway, keys, people))
     app.register_blueprint(files_blueprint(files, people))
-    app.register_blueprint(dify_blueprint(ConversationExtras(tools), people))
+    app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(admin_blueprint(admin, access))
     app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))

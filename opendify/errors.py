@@ -152,6 +152,13 @@ class MessageNotFound(InvalidRequest):
     code = "message_not_found"
 
 
+class WorkflowRunNotFound(InvalidRequest):
+    """No workflow run with this id was begun for this user."""
+
+    status = 404
+    code = "workflow_run_not_found"
+
+
 class RouteNotFound(InvalidRequest):
     """No such URL."""
 

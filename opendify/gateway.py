@@ -43,6 +43,7 @@ from opendify.translate.openai_messages import read_turn
 from opendify.translate.openai_models import model_shape
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
+from opendify.translate.run_ids import seal_run_id
 from opendify.translate.turn import Attachment, Reply, ReplyStarted, Turn, collect_reply
 from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
@@ -358,6 +359,7 @@ class Gateway:
             drain=self._drain,
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
+            seal_run_id=partial(seal_run_id, app_key=app.api_key, user=user),
             record=record,
         )
 

@@ -166,6 +166,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "ConversationNotFound": (404, REQUEST, "conversation_not_found", None, False),
     "FileNotStored": (404, REQUEST, "file_not_found", None, False),
     "MessageNotFound": (404, REQUEST, "message_not_found", None, False),
+    "WorkflowRunNotFound": (404, REQUEST, "workflow_run_not_found", None, False),
     "RouteNotFound": (404, REQUEST, "not_found", None, False),
     "MethodNotSupported": (405, REQUEST, "method_not_supported", None, False),
     "RequestTooLarge": (413, REQUEST, "request_too_large", None, False),

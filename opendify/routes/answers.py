@@ -86,6 +86,7 @@ def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapp
         "X-OpenDify-Memory": "lost" if memory_was_lost else None,
         "X-Dify-Conversation-Id": started and started.conversation_id,
         "X-Dify-Message-Id": started and started.message_id,
+        "X-Dify-Workflow-Run-Id": started and started.workflow_run_id,
     }
     return {name: value for name, value in ids.items() if value and _HEADER_VALUE.fullmatch(value)}
 

@@ -52,11 +52,13 @@ class Run:
         drain: Drain | None = None,
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
+        seal_run_id: Callable[[str], str] = lambda run_id: run_id,
         record: RunRecord | None = None,
     ) -> None:
         """`open_run` starts the run as `held` tells, at once and again where its conversation is gone:
         then in the place at Dify that the run before hands over.
 
+        `seal_run_id` makes what a client gets of a workflow run's id.
         `on_app_error` learns that the app is not what it was taken for; `record` how the run went.
         """
         self._open_run = open_run
@@ -66,6 +68,7 @@ class Run:
         self._clock = clock
         self._looked_at = clock()
         self._on_app_error = on_app_error
+        self._seal_run_id = seal_run_id
         self._record = record or Observation().begin_run("", "")
         self._failed_at_dify = False
         self._was_settled = False
@@ -162,7 +165,7 @@ class Run:
                     if not self._held.started(reply):
                         self._begin_anew()
                         return
-                    self._began, self._was_accepted = reply, True
+                    self._began, self._was_accepted = self._sealed(reply), True
                 else:
                     self._gave_content = True
                     if self._began:
@@ -176,6 +179,10 @@ class Run:
             if self._gave_content:
                 raise
             self._begin_anew()
+
+    def _sealed(self, started: ReplyStarted) -> ReplyStarted:
+        run_id = started.workflow_run_id
+        return replace(started, workflow_run_id=self._seal_run_id(run_id)) if run_id else started
 
     def _take_beginning(self) -> Iterator[ReplyEvent]:
         beginning, self._began = self._began, None

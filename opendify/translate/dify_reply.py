@@ -78,7 +78,9 @@ class _Reader(ABC):
             return
         if not self._started and isinstance(event, dify.Event) and self._names_the_reply(event):
             self._started = True
-            yield ReplyStarted(event.task_id, event.message_id, event.conversation_id)
+            run_id = event.workflow_run_id if isinstance(event, dify.WorkflowStarted) else None
+            ids = event.task_id, event.message_id, event.conversation_id
+            yield ReplyStarted(*ids, workflow_run_id=run_id)
         match event:
             case dify.ReasoningChunk():
                 yield from thought_deltas(event.data.reasoning or "")

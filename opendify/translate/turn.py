@@ -83,6 +83,7 @@ class Price:
 class ReplyStarted:
     """Dify accepted the turn. Workflows have neither conversation nor message.
 
+    `workflow_run_id` is that of workflows and chatflows, sealed before it leaves.
     `answered_by` is the model whose app answers, where several might.
     """
 
@@ -90,6 +91,7 @@ class ReplyStarted:
     message_id: str | None = None
     conversation_id: str | None = None
     answered_by: str | None = None
+    workflow_run_id: str | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

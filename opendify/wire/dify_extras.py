@@ -4,9 +4,11 @@ Everything is optional in what Dify sends, since versions differ. An agent's tho
 inputs of a message and a moderation's words are left out: they may hold what is the app's own.
 """
 
+import json
+from email.utils import parsedate_to_datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 _Limit = Annotated[int, Field(ge=1, le=100)]
 _Id = Annotated[str, Field(max_length=64)]
@@ -137,3 +139,30 @@ class Result(_Shape):
     """`success`."""
 
     result: str = "success"
+
+
+def _decoded(outputs: object) -> object:
+    """Versions differ: the outputs come as an object, or as its JSON."""
+    return json.loads(outputs) if isinstance(outputs, str) else outputs
+
+
+def _seconds(time: object) -> object:
+    """Versions differ: times come as Unix seconds, or as `Sun, 22 Nov 2026 10:32:08 -0000`."""
+    return int(parsedate_to_datetime(time).timestamp()) if isinstance(time, str) else time
+
+
+_Time = Annotated[int, BeforeValidator(_seconds)]
+
+
+class WorkflowRun(_Shape):
+    """One run of a workflow; `status` is `running`, `succeeded`, `failed`, `stopped` or the like."""
+
+    id: str
+    status: str
+    outputs: Annotated[dict[str, object], BeforeValidator(_decoded)] | None = None
+    error: str | None = None
+    total_steps: int | None = None
+    total_tokens: int | None = None
+    created_at: _Time | None = None
+    finished_at: _Time | None = None
+    elapsed_time: float | None = None
