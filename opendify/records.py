@@ -1,11 +1,14 @@
 """What the rooms hand each other."""
 
 import fnmatch
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from opendify.settings import AppMode
+
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 Clock = Callable[[], float]
 """Seconds; which clock, the receiver says."""
@@ -76,6 +79,25 @@ class Caller:
         )
 
 
+FILE_INPUTS: Final = frozenset({"file", "file-list"})
+"""The types of inputs that take files."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """Which files an app takes, or one of its inputs; what is empty or None limits nothing.
+
+    `types` are Dify's (`image`, `document`, `audio`, `video`, `custom`), `extensions` those
+    that count as `custom`, in lower case without a dot; `methods` are `local_file` and
+    `remote_url`; `most` is how many.
+    """
+
+    types: frozenset[str] = frozenset()
+    extensions: frozenset[str] = frozenset()
+    methods: frozenset[str] = frozenset()
+    most: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class InputField:
     """One entry of an app's input form.
@@ -90,6 +112,7 @@ class InputField:
     max_length: int | None = None
     options: tuple[str, ...] = ()
     default: object = None
+    files: FileRules = FileRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +123,7 @@ class AppProfile:
     checked here. `takes_files` and `is_moderated` are None where that is not known; so
     are `hears` and `speaks`, whether it turns speech into text and text into speech.
     `voice` is the one that it speaks with, empty where it has none of its own.
+    `most_file_bytes` are the server's limits by Dify's types, as far as it tells them.
     """
 
     mode: AppMode
@@ -109,11 +133,23 @@ class AppProfile:
     hears: bool | None = None
     speaks: bool | None = None
     voice: str = ""
+    file_rules: FileRules = FileRules()
+    most_file_bytes: Mapping[str, int] = field(default_factory=dict)
     name: str = ""
     description: str = ""
     version: str = ""
     opening_statement: str = ""
     suggested_questions: tuple[str, ...] = field(default=())
+
+    @property
+    def refuses_in_silence(self) -> bool:
+        """Whether Dify falls silent for five minutes in place of a refusal: behind the queue of 1.13, 1.14.
+
+        Source: https://github.com/langgenius/dify/issues/37197
+        """
+        found = _VERSION.match(self.version)
+        is_queued = self.mode in ("advanced-chat", "workflow")
+        return is_queued and found is not None and (1, 13) <= (int(found[1]), int(found[2])) < (1, 15)
 
     def find_input(self, *names: str) -> InputField | None:
         """The first declared input that bears one of `names`, in their order."""

@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from opendify.dify.client import DifyClient
+from opendify.dify.file_rules import read_app_rules, read_input_rules, read_size_limits, takes_files
 from opendify.errors import DifyAppError, DifyAuthError, DifyCircuitOpen, GatewayError
-from opendify.records import AppProfile, Clock, InputField
+from opendify.records import FILE_INPUTS, AppProfile, Clock, FileRules, InputField
 from opendify.settings import AppMode, DifyApp
 from opendify.translate.dify_errors import error_from_response
 
@@ -160,14 +161,17 @@ def read_parameters(profile: AppProfile, parameters: object) -> AppProfile:
     """
     if not isinstance(parameters, Mapping):
         return profile
+    file_upload = parameters.get("file_upload")
     return replace(
         profile,
         form=tuple(_read_form(parameters.get("user_input_form"))),
-        takes_files=_takes_files(parameters.get("file_upload")),
         is_moderated=_is_enabled(parameters.get("sensitive_word_avoidance")),
         hears=_is_enabled(parameters.get("speech_to_text")),
         speaks=_is_enabled(parameters.get("text_to_speech")),
         voice=_voice(parameters.get("text_to_speech")),
+        takes_files=takes_files(file_upload),
+        file_rules=read_app_rules(file_upload),
+        most_file_bytes=read_size_limits(parameters.get("system_parameters")),
         opening_statement=str(parameters.get("opening_statement") or ""),
         suggested_questions=_texts(parameters.get("suggested_questions")),
     )
@@ -190,18 +194,12 @@ def _read_field(kind: str, field: Mapping[str, object]) -> InputField:
         max_length=max_length if isinstance(max_length, int) and max_length > 0 else None,
         options=_texts(field.get("options")),
         default=field.get("default") or None,
+        files=read_input_rules(kind, field) if kind in FILE_INPUTS else FileRules(),
     )
 
 
 def _texts(values: object) -> tuple[str, ...]:
     return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
-
-
-def _takes_files(file_upload: object) -> bool | None:
-    """Older servers nest the switch under `image`; absent means unknown."""
-    if not isinstance(file_upload, Mapping):
-        return None
-    return bool(file_upload.get("enabled")) or bool(_is_enabled(file_upload.get("image")))
 
 
 def _is_enabled(switch: object) -> bool | None:

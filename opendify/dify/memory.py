@@ -1,7 +1,6 @@
 """What Dify remembers of a conversation: reading it back, checking that it is there, deleting it."""
 
 import logging
-import re
 import threading
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote, urlencode
@@ -14,7 +13,6 @@ from opendify.translate.dify_errors import error_from_response
 from opendify.translate.turn import HistoryMessage
 
 _MOST_MESSAGES = 100
-_VERSION = re.compile(r"(\d+)\.(\d+)")
 
 logger = logging.getLogger(__name__)
 
@@ -44,10 +42,8 @@ class DifyMemory:
         Raises:
             ConversationNotFound: It is gone, or another user's.
             GatewayError: Dify cannot be asked.
-
-        Source: https://github.com/langgenius/dify/issues/37197
         """
-        if profile.mode == "advanced-chat" and _is_silent_about_unknown_conversations(profile.version):
+        if profile.refuses_in_silence:
             query = urlencode({"conversation_id": conversation_id, "user": user, "limit": 1})
             self._client.call(app, "GET", f"/messages?{query}")
 
@@ -64,11 +60,6 @@ class DifyMemory:
                 logger.warning("a conversation could not be deleted", extra={"model": app.name})
 
         threading.Thread(target=delete, name="dify-delete", daemon=True).start()
-
-
-def _is_silent_about_unknown_conversations(version: str) -> bool:
-    found = _VERSION.match(version)
-    return found is not None and (1, 13) <= (int(found[1]), int(found[2])) < (1, 15)
 
 
 def _read_message(message: object) -> Iterator[HistoryMessage]:
