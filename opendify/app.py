@@ -8,6 +8,7 @@ import flask
 
 from opendify.access.opening import ACCESS, open_access
 from opendify.access.tokens import read_user_token
+from opendify.attachments.desk import FileDesk
 from opendify.audio.speech import Speaker
 from opendify.audio.transcription import Transcriber
 from opendify.conversation_admin.administration import (
@@ -88,6 +89,7 @@ def create_app(
         client,
         store,
         answers=answers,
+        files=FileDesk(client, settings.attachments, keeper=files, answers=answers, now=now),
         drain=drain,
         concurrency=concurrency,
         discovery=discovery,

@@ -97,6 +97,16 @@ class InvalidInput(InvalidRequest):
     code = "invalid_input"
 
 
+class UploadForgotten(InvalidInput):
+    """Dify does not know a file that it was given before."""
+
+
+class FileNotFetched(InvalidRequest):
+    """A file's URL could not be fetched, or may not be."""
+
+    code = "file_not_fetched"
+
+
 class ContextLengthExceeded(InvalidRequest):
     """The app's model cannot take that much text."""
 

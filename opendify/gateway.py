@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from opendify.attachments.desk import FileDesk, RequestFiles
 from opendify.conversations.identity import ClientContext, dify_user
 from opendify.conversations.replay import Templates
 from opendify.conversations.tasks import is_task
@@ -44,7 +45,7 @@ from opendify.translate.openai_models import model_shape
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
 from opendify.translate.run_ids import seal_run_id
-from opendify.translate.turn import Attachment, Reply, ReplyStarted, Turn, collect_reply
+from opendify.translate.turn import Reply, ReplyStarted, Turn, collect_reply
 from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
@@ -97,6 +98,7 @@ class Gateway:
         store: ConversationStore,
         *,
         answers: AnswerStore | None = None,
+        files: FileDesk | None = None,
         drain: Drain | None = None,
         concurrency: Concurrency | None = None,
         discovery: Discovery | None = None,
@@ -106,7 +108,8 @@ class Gateway:
     ) -> None:
         """`clock` measures waiting; `now` is Unix time, for `created` and the stores.
 
-        Without `answers` nothing is kept for requests that are repeated.
+        Without `answers` nothing is kept for requests that are repeated. `files` hands over what
+        requests bring.
         """
         self._drain = drain or Drain(clock=clock)
         self._settings = settings
@@ -119,6 +122,7 @@ class Gateway:
         self._now = now
         self._sleep = sleep
         self._memory = DifyMemory(client)
+        self._files = files or FileDesk(client, settings.attachments, now=now)
         forgiving_store = ForgivingStore(store)
         self._repeats = _repeats(settings, answers, self._drain, now, sleep)
         self._housekeeping = Housekeeping(
@@ -286,9 +290,11 @@ class Gateway:
             person = replace(person, context=replace(context, is_task=True))
         app = self.find_app(request.model or "", person.caller, for_task=person.context.is_task)
         person.observation.model = app.name
+        files = self._files.take(turn.attachments, person.caller, partial(self._look_up, person))
+        turn = replace(turn, attachments=()) if turn.attachments else turn
         return Fallbacks(
             [
-                Candidate(each.name, partial(self._begin_tries, each, turn, person))
+                Candidate(each.name, partial(self._begin_tries, each, turn, files, person))
                 for each in self._apps_for(app, person)
             ],
             after_failed_runs=app.fallback_on == "failed",
@@ -304,16 +310,22 @@ class Gateway:
         may_use = person.caller.may_use
         return list(dict.fromkeys([app, *(each for each in fallbacks if each and may_use(each.name))]))
 
-    def _begin_tries(self, app: DifyApp, turn: Turn, person: Person) -> RetriedRun:
+    def _begin_tries(self, app: DifyApp, turn: Turn, files: RequestFiles, person: Person) -> RetriedRun:
         return RetriedRun(
-            partial(self._begin_run, app, turn, person),
+            partial(self._begin_run, app, turn, files, person),
             self._client.retries(app),
             client=person.client,
             clock=self._clock,
             sleep=self._sleep,
+            renew_files=files.forget_uploads,
         )
 
-    def _begin_run(self, app: DifyApp, turn: Turn, person: Person) -> Run:
+    def _look_up(self, person: Person) -> None:
+        """Wait no longer for what nobody waits for, or the process cannot finish."""
+        _refuse_the_gone(person)
+        self._drain.refuse_new()
+
+    def _begin_run(self, app: DifyApp, turn: Turn, files: RequestFiles, person: Person) -> Run:
         context = person.context
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
@@ -334,14 +346,14 @@ class Gateway:
         def open_in(place: Place) -> OpenRun:
             _refuse_the_gone(person)
             # Dify gives a file only to the user who uploaded it.
-            files = self._hand_over(turn.attachments, app, profile, held.user)
+            handed = files.hand_over(app, profile, held.user, turn.inputs)
             _refuse_the_gone(person)
             dify_request = build_request(
-                held.text,
+                handed.beside(held.text),
                 app,
                 profile,
                 user=held.user,
-                files=files,
+                files=handed.files,
                 conversation_id=held.conversation_id,
                 auto_generate_name=self._settings.auto_generate_name and not context.is_task,
             )
@@ -371,26 +383,6 @@ class Gateway:
         except ConversationNotFound:
             if not held.begin_anew():
                 raise
-
-    def _hand_over(
-        self, attachments: Sequence[Attachment], app: DifyApp, profile: AppProfile, user: str
-    ) -> list[Mapping[str, object]]:
-        """Dify's file objects for the turn's attachments; inline content is uploaded."""
-        if attachments and profile.takes_files is False:
-            raise InvalidRequest(
-                f"The app behind the model {app.name!r} does not take files.",
-                param=attachments[0].param,
-                code="unsupported_value",
-            )
-        files: list[Mapping[str, object]] = []
-        for attachment in attachments:
-            if attachment.url:
-                source = {"transfer_method": "remote_url", "url": attachment.url}
-            else:
-                upload_id = self._client.upload(app, attachment, user)
-                source = {"transfer_method": "local_file", "upload_file_id": upload_id}
-            files.append({"type": attachment.type, **source})
-        return files
 
 
 def _repeats(

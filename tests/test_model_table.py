@@ -12,8 +12,8 @@ SECRET = "app-Q7wErTy1UiOp2AsDfGh3JkLz"
 BASE = "https://dify.example/v1"
 OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
-    "history, reasoning, steps, citations, hold_back, timeout_seconds, max_concurrency, headers, ca_file, "
-    "background_model, fallbacks, fallback_on, description"
+    "history, reasoning, steps, citations, hold_back, files, timeout_seconds, max_concurrency, headers, "
+    "ca_file, background_model, fallbacks, fallback_on, description"
 )
 
 
@@ -59,6 +59,7 @@ def test_a_model_needs_a_name_and_a_key() -> None:
             steps="names",
             citations="annotations",
             hold_back=False,
+            files="auto",
             timeout_seconds=None,
             max_concurrency=None,
             headers={},
@@ -116,6 +117,7 @@ def test_python_literals_of_older_files_are_accepted(table: str) -> None:
         ("steps", "full", "steps", "full"),
         ("citations", "footnotes", "citations", "footnotes"),
         ("hold_back", True, "hold_back", True),
+        ("files", "fetch", "files", "fetch"),
         ("timeout_seconds", 45, "timeout_seconds", 45.0),
         ("timeout_seconds", 0.5, "timeout_seconds", 0.5),
         ("max_concurrency", 10, "max_concurrency", 10),
@@ -323,6 +325,7 @@ def test_a_key_that_cannot_work_is_refused(key: str, fault: str) -> None:
         ),
         ({"fallbacks": "other"}, "`fallbacks` must be a list of names"),
         ({"fallback_on": "always"}, "`fallback_on` must be one of refused, failed"),
+        ({"files": "maybe"}, "`files` must be one of auto, fetch, off"),
         ({"reasoning": "hide"}, "`reasoning` must be one of separate, inline, drop"),
         ({"steps": "all"}, "`steps` must be one of names, full, off"),
         ({"citations": True}, "`citations` must be one of annotations, footnotes, off"),

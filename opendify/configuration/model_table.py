@@ -15,11 +15,13 @@ from opendify.configuration.readers import SettingsError, WrongValue, shown
 
 AppMode = Literal["chat", "agent-chat", "agent", "advanced-chat", "completion", "workflow"]
 Reasoning = Literal["separate", "inline", "drop"]
+Files = Literal["auto", "fetch", "off"]
 FallbackOn = Literal["refused", "failed"]
 Steps = Literal["names", "full", "off"]
 CitationStyle = Literal["annotations", "footnotes", "off"]
 
 APP_MODES: Final[tuple[AppMode, ...]] = get_args(AppMode)
+FILES: Final[tuple[Files, ...]] = get_args(Files)
 REASONINGS: Final[tuple[Reasoning, ...]] = get_args(Reasoning)
 FALLBACK_ONS: Final[tuple[FallbackOn, ...]] = get_args(FallbackOn)
 STEPS: Final[tuple[Steps, ...]] = get_args(Steps)
@@ -53,6 +55,7 @@ class DifyApp:
     steps: Steps = "names"
     citations: CitationStyle = "annotations"
     hold_back: bool = False
+    files: Files = "auto"
     timeout_seconds: float | None = None
     max_concurrency: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
@@ -173,6 +176,7 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         steps=options.choice("steps", STEPS) or "names",
         citations=options.choice("citations", CITATION_STYLES) or "annotations",
         hold_back=options.switch("hold_back"),
+        files=options.choice("files", FILES) or "auto",
         timeout_seconds=options.timeout_seconds(),
         max_concurrency=options.max_concurrency(),
         headers=options.headers(),

@@ -23,13 +23,13 @@ from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.http_clients import HttpClients, TransportFactory
 from opendify.dify.retries import Retries, RetryBudget
+from opendify.dify.uploads import UploadedFile, UploadLimits, WhileWaiting, post_file
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
 from opendify.telemetry.instruments import CIRCUITS
 from opendify.translate.dify_errors import error_from_response
 from opendify.translate.dify_request import DifyRequest
-from opendify.translate.turn import Attachment
 from opendify.wire.sse import encode_json
 
 # Dify's own Gunicorn closes idle connections after 2 s, and each one held open takes one of its ten slots.
@@ -156,24 +156,24 @@ class DifyClient:
                 method, app.api_base + path, content=content, headers=headers, timeout=timeout
             )
 
-    def upload(self, app: DifyApp, attachment: Attachment, user: str) -> str:
-        """Upload a file's content for `user`; its `upload_file_id`.
+    def upload(
+        self, app: DifyApp, file: UploadedFile, user: str, *, while_waiting: WhileWaiting = lambda: None
+    ) -> str:
+        """Upload a file for `user`; its `upload_file_id`.
 
         Raises:
-            GatewayError: Too large, refused, or no connection.
+            GatewayError: Too large, refused, or no connection; or what `while_waiting` raises.
         """
-        part = (attachment.filename, attachment.content or b"", attachment.mime_type)
-        timeout = httpx.Timeout(_UPLOAD_SECONDS, connect=self._settings.dify_connect_timeout_seconds)
+        limits = UploadLimits(
+            connect_seconds=self._settings.dify_connect_timeout_seconds,
+            silence_seconds=_UPLOAD_SECONDS,
+            total_seconds=self._settings.dify_total_timeout_seconds,
+        )
 
         def send() -> httpx.Response:
-            with dify_errors_mapped():
-                return self._clients.get(app).post(
-                    f"{app.api_base}/files/upload",
-                    files={"file": part},
-                    data={"user": user},
-                    headers=app_headers(app),
-                    timeout=timeout,
-                )
+            # As other calls beside runs: on a connection of its own, which can be broken off.
+            client = self._clients_of_calls.get(app)
+            return post_file(client, app, file, user, limits, while_waiting=while_waiting, clock=self._clock)
 
         self._make_sure_of_server(app)
         upload = _read_json(self._tried_again(app, partial(self._through_circuit, app, send)))

@@ -1,11 +1,11 @@
-"""A run of one app that is begun again while Dify cannot be reached."""
+"""A run of one app that is begun again while Dify cannot be reached, or where it forgot a file."""
 
 import logging
 import time
 from collections.abc import Callable, Iterator
 
 from opendify.dify.retries import Retries
-from opendify.errors import ClientLeftEarly, DifyUnreachable, GatewayError
+from opendify.errors import ClientLeftEarly, DifyUnreachable, GatewayError, UploadForgotten
 from opendify.records import NOBODY, Client, Clock
 from opendify.runs.source import ReplySource
 from opendify.translate.turn import ReplyEvent
@@ -31,13 +31,18 @@ class RetriedRun:
         client: Client = NOBODY,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        renew_files: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`retries` is closed with the run, or where it does not even begin."""
+        """`retries` is closed with the run, or where it does not even begin.
+
+        `renew_files` learns that Dify forgot one, and says whether `begin` would give it anew.
+        """
         self._begin = begin
         self._retries = retries
         self._client = client
         self._clock = clock
         self._sleep = sleep
+        self._renew_files = renew_files
         self._begins_at = clock()
         self._spoke = False
         self._run: ReplySource | None = self._begun()
@@ -97,8 +102,15 @@ class RetriedRun:
             if pause is None:
                 raise
             logger.info("a run is tried again", extra={"seconds": round(pause, 3), "error": error.code})
-            run.close()
-            self._run, self._begins_at = None, self._clock() + pause
+            self._begin_later(run, pause)
+        except UploadForgotten:
+            if not self._renew_files():
+                raise
+            self._begin_later(run, 0.0)
+
+    def _begin_later(self, run: ReplySource, pause: float) -> None:
+        run.close()
+        self._run, self._begins_at = None, self._clock() + pause
 
     def _wait(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         yield from ()

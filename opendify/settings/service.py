@@ -12,6 +12,7 @@ from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates
 from opendify.settings.access import AccessSettings
+from opendify.settings.attachments import AttachmentSettings
 from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
 from opendify.settings.files import FileSettings
@@ -255,6 +256,7 @@ class Settings(CommonSettings):
     )
     files: FileSettings = section(FileSettings)
     audio: AudioSettings = section(AudioSettings)
+    attachments: AttachmentSettings = section(AttachmentSettings)
     server_host: str = setting(
         "SERVER_HOST",
         read.host,

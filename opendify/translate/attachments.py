@@ -24,6 +24,9 @@ from opendify.wire.openai_chat import (
 
 # It goes into a header line of the upload.
 _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+", re.ASCII)
+_MOST_NAME_CHARS = 200
+# Of paths, and of what terminals and header lines obey.
+_NO_NAME = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _TYPES: dict[str, AttachmentType] = {"image": "image", "audio": "audio", "video": "video"}
 
 
@@ -34,7 +37,7 @@ def read_attachment(part: ContentPart, param: str) -> Attachment | None:
     audio and video as `image_url`.
 
     Raises:
-        InvalidRequest: Neither an http(s) URL nor readable base64.
+        InvalidRequest: Neither an http(s) URL nor readable base64, or a name that is none.
     """
     match part:
         case ImagePart() | InputImagePart():
@@ -73,24 +76,43 @@ def attachment_digest(part: ContentPart) -> str:
 def _name_in_url(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         return ""
-    return PurePosixPath(unquote(url.partition("?")[0].partition("//")[2].partition("/")[2])).name
+    path = url.partition("#")[0].partition("?")[0].partition("//")[2].partition("/")[2]
+    name = _NO_NAME.sub("", PurePosixPath(unquote(path)).name)
+    return name[-_MOST_NAME_CHARS:]
 
 
 def _from_file(source: FileSource, param: str) -> Attachment:
+    filename = _checked_name(source.filename, f"{param}.filename")
+    if source.file_id:
+        name, where = filename or "", f"{param}.file_id"
+        return Attachment("document", name, "", where, file_id=source.file_id)
     if source.file_url:
-        return _from_url(source.file_url, source.filename, f"{param}.file_url", "document")
+        return _from_url(source.file_url, filename, f"{param}.file_url", "document")
     if source.file_data is None:
         raise InvalidRequest(
-            f"'{param}' needs 'file_data': a data: URI or base64. File ids are not supported yet.",
+            f"'{param}' needs 'file_data' (a data: URI or base64), 'file_id' or 'file_url'.",
             param=param,
-            code="unsupported_value" if source.file_id else "missing_required_parameter",
+            code="missing_required_parameter",
         )
     if source.file_data.startswith("data:"):
-        return _from_url(source.file_data, source.filename, f"{param}.file_data", "document")
-    name = source.filename or "file"
-    mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        return _from_url(source.file_data, filename, f"{param}.file_data", "document")
+    mime_type = mimetypes.guess_type(filename or "")[0] or ""
     content = _decode(source.file_data, f"{param}.file_data")
-    return Attachment(_type_of(mime_type, "document"), name, mime_type, param, content=content)
+    return Attachment(type_of(mime_type, "document"), filename or "file", mime_type, param, content=content)
+
+
+def _checked_name(filename: str | None, param: str) -> str | None:
+    """A name as a file of one folder could have it; Dify, and whoever saves the file, take it as it is."""
+    if not filename:
+        return None
+    if len(filename) > _MOST_NAME_CHARS or filename in {".", ".."} or _NO_NAME.search(filename):
+        raise InvalidRequest(
+            f"Invalid '{param}': expected a file's name of at most {_MOST_NAME_CHARS} characters, "
+            "without a path and control characters.",
+            param=param,
+            code="invalid_value",
+        )
+    return filename
 
 
 def _from_url(url: str, filename: str | None, param: str, default: AttachmentType) -> Attachment:
@@ -104,7 +126,7 @@ def _from_url(url: str, filename: str | None, param: str, default: AttachmentTyp
         )
     name = filename or _name_in_url(url) or default
     mime_type = mimetypes.guess_type(name)[0] or ""
-    return Attachment(_type_of(mime_type, default), name, mime_type, param, url=url)
+    return Attachment(type_of(mime_type, default), name, mime_type, param, url=url)
 
 
 def _from_data_uri(uri: str, filename: str | None, param: str, default: AttachmentType) -> Attachment:
@@ -117,12 +139,15 @@ def _from_data_uri(uri: str, filename: str | None, param: str, default: Attachme
     if not _MIME_TYPE.fullmatch(mime_type):
         mime_type = ""
     content = _decode(encoded, param) if "base64" in parameters else unquote_to_bytes(encoded)
-    kind = _type_of(mime_type, default)
+    if not content:
+        raise InvalidRequest(f"Invalid '{param}': the file is empty.", param=param, code="invalid_value")
+    kind = type_of(mime_type, default)
     name = filename or f"{kind}{mimetypes.guess_extension(mime_type) or ''}"
-    return Attachment(kind, name, mime_type or "text/plain", param, content=content)
+    return Attachment(kind, name, mime_type, param, content=content)
 
 
-def _type_of(mime_type: str, default: AttachmentType) -> AttachmentType:
+def type_of(mime_type: str, default: AttachmentType) -> AttachmentType:
+    """Dify's type for a media type; `default` where there is none."""
     family = mime_type.partition("/")[0]
     if family in _TYPES:
         return _TYPES[family]

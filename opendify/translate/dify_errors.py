@@ -11,6 +11,7 @@ from opendify.errors import (
     DifyGatewayFailed,
     DifyRunFailed,
     DifyWrongMode,
+    FileNotFetched,
     GatewayError,
     InvalidInput,
     InvalidRequest,
@@ -19,6 +20,7 @@ from opendify.errors import (
     RateLimited,
     RequestTooLarge,
     UnsupportedMedia,
+    UploadForgotten,
 )
 from opendify.translate.cleaning import clean
 from opendify.wire.dify import ErrorBody, ErrorEvent, decode_error_body
@@ -76,10 +78,13 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
         re.compile(r"^(Workflow|App) not published|^Workflow not found|Model .* not (exist|found)"),
         DifyAppError,
     ),
+    (re.compile(r"^Invalid upload file"), UploadForgotten),
+    (re.compile(r"^Reached maximum retries \(\d+\) for URL"), FileNotFetched),
     (re.compile(r"does not support blocking mode|only supports streaming"), DifyWrongMode),
     (
         re.compile(
-            r"^query is required|^Invalid upload file|^File validation failed|^Number of .*files exceeds"
+            r"^query is required|^File validation failed|^Number of .*files exceeds"
+            r"|^Detected file type does not match"
         ),
         InvalidInput,
     ),
@@ -112,6 +117,7 @@ _INPUT_FAULT = re.compile(r"(?P<name>[\w.-]+)'? (?:is required in input form|in 
 _OWN_MESSAGE: dict[type[GatewayError], str] = {
     DifyAuthError: "Dify refused the service's key for this model; the operator has to check the app key",
     RateLimited: "The app behind this model takes no more requests at the moment",
+    FileNotFetched: "Dify could not fetch a file by its URL",
 }
 
 

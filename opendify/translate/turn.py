@@ -16,17 +16,19 @@ MOST_STEPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of the new turn: at a public `url`, or inline as `content`.
+    """A file of the new turn: at a `url`, inline as `content`, or in our own store under `file_id`.
 
-    `type` is Dify's. `param` is where the request holds it, for error messages.
+    `type` is Dify's, as far as the request tells it; `mime_type` is empty where it says
+    nothing of it. `param` is where the request holds it, for error messages.
     """
 
     type: AttachmentType
     filename: str
     mime_type: str
     param: str
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     content: bytes | None = field(default=None, repr=False)
+    file_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ from opendify.dify.client import DifyClient
 from opendify.errors import DifyError, GatewayError
 from opendify.settings import DifyApp, Settings
 from opendify.translate.dify_request import DifyRequest
-from opendify.translate.turn import Attachment
+from tests.fakes.files import SentFile
 from tests.fakes.mock_dify import MockDify, refusal
 from tests.fakes.settings import make_settings
 
-PICTURE = Attachment(
-    "image", "cat.png", "image/png", "messages[0].content[0]", content=b"\x89PNG\r\n\x1a\n--boundary"
-)
+PICTURE = SentFile("cat.png", "image/png", b"\x89PNG\r\n\x1a\n--boundary")
 
 
 @pytest.fixture
@@ -61,10 +59,7 @@ def test_a_file_is_uploaded_with_its_name_type_and_user(
     assert request.url.path == "/v1/files/upload"
     content = request.content
     assert b'name="user"\r\n\r\nuser-1\r\n' in content
-    assert (
-        b'name="file"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n' + (PICTURE.content or b"")
-        in content
-    )
+    assert b'name="file"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n' + PICTURE.content in content
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,7 @@ def test_a_run_gives_its_place_back_however_it_ends(
 
 def test_a_run_that_could_not_be_prepared_gives_its_place_back(dify: MockDify, client: FlaskClient) -> None:
     dify.answers["upload"] = lambda _: refusal(413, "file_too_large")
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
 
     refused = client.post(
         CHAT_PATH, json={"model": "bot", "messages": [{"role": "user", "content": [image]}]}

@@ -21,17 +21,15 @@ from opendify.errors import (
 )
 from opendify.settings import DifyApp
 from opendify.translate.dify_request import DifyRequest
-from opendify.translate.turn import Attachment
 from tests.fakes.clocks import FakeClock
+from tests.fakes.files import SentFile
 from tests.fakes.frames import message
 from tests.fakes.mock_dify import Answer, MockDify, refusal, stream
 from tests.fakes.settings import make_settings
 from tests.fakes.waiting import wait_until
 
 RUN = DifyRequest("/chat-messages", "/chat-messages/{task_id}/stop", {"query": "Hi", "user": "user-1"})
-PICTURE = Attachment(
-    type="image", filename="a.png", mime_type="image/png", content=b"png", param="messages[0]"
-)
+PICTURE = SentFile("a.png", "image/png", b"png")
 Call = Callable[["Stand"], object]
 
 

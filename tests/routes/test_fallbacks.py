@@ -67,7 +67,7 @@ def test_the_next_model_answers_under_the_name_that_was_asked_for(
     dify.answers[name] = only_for_bot(
         broken, good.get(name, lambda _: httpx.Response(200, json={"mode": "chat"}))
     )
-    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     content = [{"type": "text", "text": "Hi"}, picture]
 
     answer = ask(serve(TABLE), streams=streams, messages=[{"role": "user", "content": content}])

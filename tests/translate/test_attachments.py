@@ -105,7 +105,7 @@ def file(**source: object) -> ContentPart:
         ),
         pytest.param(
             file(file_data=HI),
-            Attachment("document", "file", "application/octet-stream", f"{P}.file", content=b"hi"),
+            Attachment("document", "file", "", f"{P}.file", content=b"hi"),
             id="a file without a name",
         ),
         pytest.param(
@@ -119,6 +119,27 @@ def file(**source: object) -> ContentPart:
             part(type="input_file", file_data=HI, filename="b.pdf"),
             Attachment("document", "b.pdf", "application/pdf", P, content=b"hi"),
             id="a file of the Responses API, inline",
+        ),
+        pytest.param(
+            image(f"data:;base64,{HI}"),
+            Attachment("image", "image", "", f"{P}.image_url", content=b"hi"),
+            id="a data: URI that tells no type",
+        ),
+        pytest.param(
+            file(file_id="file-1"),
+            Attachment("document", "", "", f"{P}.file.file_id", file_id="file-1"),
+            id="a file that was stored before",
+        ),
+        pytest.param(
+            image("https://x.example/%2e%2e%2fa%0d%0a.png#/b.gif"),
+            Attachment(
+                "image",
+                "a.png",
+                "image/png",
+                f"{P}.image_url",
+                url="https://x.example/%2e%2e%2fa%0d%0a.png#/b.gif",
+            ),
+            id="a URL whose name is a path",
         ),
         pytest.param(part(type="text", text="Hi"), None, id="text"),
         pytest.param(part(type="refusal", refusal="No."), None, id="a refusal"),
@@ -152,7 +173,37 @@ def test_the_media_type_decides_what_a_file_is(
         pytest.param(
             file(file_data="?"), f"{P}.file.file_data", "invalid_value", id="a file that is no base64"
         ),
-        pytest.param(file(file_id="file-1"), f"{P}.file", "unsupported_value", id="a file's id"),
+        pytest.param(image("data:image/png,"), f"{P}.image_url", "invalid_value", id="an empty file"),
+        pytest.param(
+            file(file_data=HI, filename="../../etc/passwd"),
+            f"{P}.file.filename",
+            "invalid_value",
+            id="a path as a name",
+        ),
+        pytest.param(
+            file(file_data=HI, filename="..\\a.txt"),
+            f"{P}.file.filename",
+            "invalid_value",
+            id="a path of Windows",
+        ),
+        pytest.param(
+            file(file_data=HI, filename="a\r\nX-Evil: 1.txt"),
+            f"{P}.file.filename",
+            "invalid_value",
+            id="line ends in a name",
+        ),
+        pytest.param(
+            file(file_data=HI, filename="a\u202egnp.exe"),
+            f"{P}.file.filename",
+            "invalid_value",
+            id="a name that turns around",
+        ),
+        pytest.param(
+            file(file_data=HI, filename="a" * 201),
+            f"{P}.file.filename",
+            "invalid_value",
+            id="an endless name",
+        ),
         pytest.param(
             file(filename="a.txt"), f"{P}.file", "missing_required_parameter", id="a file's name alone"
         ),

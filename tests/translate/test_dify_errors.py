@@ -11,12 +11,14 @@ from opendify.errors import (
     DifyGatewayFailed,
     DifyRunFailed,
     DifyWrongMode,
+    FileNotFetched,
     GatewayError,
     InvalidInput,
     QuotaExceeded,
     RateLimited,
     RequestTooLarge,
     UnsupportedMedia,
+    UploadForgotten,
 )
 from opendify.translate.dify_errors import error_from_event, error_from_failed_run, error_from_response
 from opendify.wire.dify import ErrorEvent
@@ -78,7 +80,8 @@ def from_response(status: int, code: str, message: str) -> GatewayError:
         (400, "invalid_param", "Run failed: boom", DifyRunFailed),
         (400, "invalid_param", "queue listening stopped unexpectedly.", DifyRunFailed),
         (400, "invalid_param", "query is required", InvalidInput),
-        (400, "invalid_param", "Invalid upload file", InvalidInput),
+        (400, "invalid_param", "Invalid upload file", UploadForgotten),
+        (400, "invalid_param", "Reached maximum retries (3) for URL https://a/b?sig=1", FileNotFetched),
         (400, "invalid_param", "File validation failed for file: a.exe", InvalidInput),
         (400, "invalid_param", "Number of files exceeds the maximum limit 3", InvalidInput),
         (400, "invalid_param", "Number of image files exceeds the maximum limit 3", InvalidInput),
