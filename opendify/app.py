@@ -50,6 +50,7 @@ from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
 from opendify.telemetry.metrics import METRICS, METRICS_EXTENSION
 from opendify.telemetry.requests import observe_requests
+from opendify.telemetry.tracing import Tracing
 
 
 def create_app(
@@ -100,7 +101,7 @@ def create_app(
     app = _App("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
-    observe_requests(app)
+    observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
     install_cors(app, settings, keys)
     install_security_headers(app)
     register_error_handlers(app)

@@ -332,7 +332,7 @@ class Gateway:
         held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
 
         CONVERSATIONS.add(_kind_of_turn(turn, held))
-        record = person.observation.begin_run(app.name, profile.mode)
+        record = person.observation.begin_run(app.name, profile.mode, app.api_base)
 
         def open_run(handed_over: Place | None) -> OpenRun:
             self._check_conversation(app, profile, held)
@@ -361,6 +361,8 @@ class Gateway:
             if app.hold_back and profile.is_moderated is not False:
                 reader = HeldBackReader(reader)
             pipeline = ReplyPipeline(reader, reply_filters(app.reasoning, turn.stop, app.citations))
+            if record.trace:
+                dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
             return OpenRun(events, pipeline, place)
 

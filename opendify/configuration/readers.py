@@ -126,6 +126,12 @@ def seconds(lowest: float, highest: float) -> Callable[[str], float]:
     return read
 
 
+def share(text: str) -> float:
+    if re.fullmatch(r"[0-9](\.[0-9]{1,9})?", text) and float(text) <= 1:
+        return float(text)
+    raise WrongValue("must be a number from 0 to 1")
+
+
 def days(lowest: float, highest: float) -> Callable[[str], float]:
     def read(text: str) -> float:
         if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) and lowest <= float(text) <= highest:

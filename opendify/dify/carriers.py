@@ -33,6 +33,7 @@ class RunPost:
     body: bytes
     limits: RunLimits
     client_socket: int = -1
+    traceparent: str = ""
 
 
 class RunCarrier(Protocol):
@@ -56,7 +57,10 @@ class HttpxCarrier:
             "POST",
             post.app.api_base + post.path,
             content=post.body,
-            headers=_run_headers(post.app),
+            headers={
+                **_run_headers(post.app),
+                **({"traceparent": post.traceparent} if post.traceparent else {}),
+            },
             timeout=httpx.Timeout(
                 self._connect_seconds, read=post.limits.first_event_seconds + _READ_GRACE_SECONDS
             ),
@@ -77,6 +81,8 @@ class SocketCarrier:
     def open(self, post: RunPost) -> Exchange:
         """See `RunCarrier.open`."""
         origin, head = self._heads.get((post.app, post.path)) or self._render(post)
+        if post.traceparent:
+            head = b"%straceparent: %s\r\n" % (head, post.traceparent.encode("ascii"))
         request = b"%sContent-Length: %d\r\n\r\n%s" % (head, len(post.body), post.body)
         return SocketExchange(self._pool, origin, request, client_socket=post.client_socket)
 

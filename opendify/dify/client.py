@@ -93,7 +93,9 @@ class DifyClient:
         def stop(task_id: str) -> None:
             self._stop(app, stop_path.format(task_id=task_id), user)
 
-        post = RunPost(app, request.path, encode_json(request.body), limits, client_socket)
+        post = RunPost(
+            app, request.path, encode_json(request.body), limits, client_socket, request.traceparent
+        )
         exchange = self._carrier_for(app).open(post)
         return EventStream(exchange, limits, self._clock, stop, partial(self._note_contact, app))
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from opendify.errors import (
     ClientLeft,
@@ -20,6 +20,9 @@ from opendify.records import Clock
 from opendify.telemetry import instruments as seen
 from opendify.telemetry.metrics import OTHER
 from opendify.telemetry.processes import collections_told
+
+if TYPE_CHECKING:
+    from opendify.telemetry.tracing import RequestTrace, RunTrace
 
 Outcome = Literal["whole", "failed", "client_gone"]
 
@@ -45,6 +48,9 @@ class RunRecord:
     mode: str
     clock: Clock
     began_at: float
+    server: str = ""
+    """The base URL of its Dify, without what it may hold of secrets."""
+    trace: "RunTrace | None" = None
     ended_at: float | None = None
     error: BaseException | None = None
 
@@ -93,11 +99,13 @@ class Observation:
     completion_tokens: int = 0
     is_whole: bool = False
     error: GatewayError | None = None
+    trace: "RequestTrace | None" = None
     runs: list[RunRecord] = field(default_factory=list)
 
-    def begin_run(self, model: str, mode: str) -> RunRecord:
-        """A run of an app is about to be opened."""
-        run = RunRecord(model, mode, self.clock, self.clock())
+    def begin_run(self, model: str, mode: str, server: str = "") -> RunRecord:
+        """A run of an app is about to be opened, at the Dify whose base URL is `server`."""
+        trace = self.trace.begin_run() if self.trace else None
+        run = RunRecord(model, mode, self.clock, self.clock(), server, trace)
         self.runs.append(run)
         return run
 
@@ -137,6 +145,8 @@ class Observation:
         if self.runs:
             self._count_answer()
         collections_told.tell(self.ended_at)
+        if self.trace:
+            self.trace.end(self)
 
     @property
     def _phase(self) -> str:

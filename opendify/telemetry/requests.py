@@ -9,13 +9,20 @@ import flask
 
 from opendify.telemetry.logs import REQUEST_LOGGER
 from opendify.telemetry.observation import NO_MODEL, Observation
+from opendify.telemetry.tracing import Tracing
 
 logger = logging.getLogger(REQUEST_LOGGER)
 
 
-def observe_requests(app: flask.Flask) -> None:
+def observe_requests(app: flask.Flask, tracing: Tracing | None = None) -> None:
     """Give every answer, errors included, its `x-request-id`, and tell of it when its last byte left."""
+
+    def trace() -> None:
+        if tracing:
+            observation().trace = tracing.begin(flask.request.method, flask.request.headers)
+
     app.before_request(_begin)
+    app.before_request(trace)
     app.after_request(_finish)
 
 

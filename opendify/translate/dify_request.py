@@ -1,7 +1,7 @@
 """A `Turn` → the body that the app's run endpoint takes: one row an app mode."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opendify.errors import InvalidRequest
 from opendify.records import AppProfile, InputField
@@ -30,6 +30,11 @@ class DifyRequest:
     path: str
     stop_path: str
     body: Mapping[str, object] = field(repr=False)
+    traceparent: str = ""
+
+    def traced(self, trace_id: str, traceparent: str) -> "DifyRequest":
+        """The same as a part of a trace; Dify reads the body since 1.7, the header since 1.8."""
+        return replace(self, body={**self.body, "trace_id": trace_id}, traceparent=traceparent)
 
 
 @dataclass(frozen=True, slots=True)
