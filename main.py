@@ -1,5 +1,6 @@
 """Wiring: the WSGI app for Gunicorn (`main:app`), and a server for debugging (`python main.py`)."""
 
+import logging
 import sys
 
 import flask
@@ -7,6 +8,7 @@ import flask
 from opendify.app import create_app
 from opendify.settings import SettingsError, load_server_settings, load_settings
 from opendify.telemetry.logs import configure_logging
+from opendify.telemetry.sentry import Reporter, ReportHandler
 
 
 def make_app() -> flask.Flask:
@@ -18,6 +20,8 @@ def make_app() -> flask.Flask:
     settings = load_settings()
     made = create_app(settings)
     configure_logging(settings.log_level, settings.logs)
+    if settings.sentry.dsn:
+        logging.getLogger().addHandler(ReportHandler(Reporter(settings.sentry, settings.environment)))
     return made
 
 

@@ -16,6 +16,7 @@ from opendify.settings.attachments import AttachmentSettings
 from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
 from opendify.settings.files import FileSettings
+from opendify.settings.sentry import SentrySettings
 from opendify.settings.tracing import TracingSettings
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
@@ -258,6 +259,7 @@ class Settings(CommonSettings):
     files: FileSettings = section(FileSettings)
     audio: AudioSettings = section(AudioSettings)
     attachments: AttachmentSettings = section(AttachmentSettings)
+    sentry: SentrySettings = section(SentrySettings)
     tracing: TracingSettings = section(TracingSettings)
     server_host: str = setting(
         "SERVER_HOST",

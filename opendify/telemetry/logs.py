@@ -27,6 +27,11 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 class _Formatter(logging.Formatter):
     """Shows where an exception came from, and of its message only what cannot be a client's."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`; what another formatter left of the exception is not used."""
+        record.exc_text = None
+        return super().format(record)
+
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatException`; the messages of unknown exceptions may quote a request."""
         error = ei[1]
