@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import Serve
 from tests.fakes.frames import Shape, read_frames
-from tests.fakes.mock_dify import MP3, MockDify, audio, refusal
+from tests.fakes.mock_dify import MP3, MockDify, always, audio, refusal
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.recordings import wav
 
@@ -217,8 +217,7 @@ def test_an_app_that_does_not_speak_says_so_before_anything_is_paid_for(serve: S
 def test_what_is_no_audio_is_an_error_of_ours(
     serve: Serve, dify: MockDify, said: httpx.Response, status: int, code: str | None
 ) -> None:
-    again = httpx.Response(said.status_code, headers=said.headers, content=said.read())
-    dify.answers["text-to-audio"] = lambda _: again
+    dify.answers["text-to-audio"] = always(said)
 
     assert_openai_error(serve().post(URL, data=words()), status, code)
 

@@ -19,7 +19,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import Serve
 from tests.fakes.frames import read_frames
-from tests.fakes.mock_dify import MockDify, refusal
+from tests.fakes.mock_dify import MockDify, always, refusal
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.recordings import wav
 
@@ -306,8 +306,7 @@ def test_translations_are_refused_with_the_reason(serve: Serve, dify: MockDify) 
 def test_what_dify_refuses_is_an_error_of_ours(
     serve: Serve, dify: MockDify, said: httpx.Response, status: int, code: str | None
 ) -> None:
-    again = httpx.Response(said.status_code, headers=said.headers, content=said.content)
-    dify.answers["audio-to-text"] = lambda _: again
+    dify.answers["audio-to-text"] = always(said)
 
     assert_openai_error(send(serve), status, code)
 

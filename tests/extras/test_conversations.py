@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from opendify.app import create_app
 from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator
 from tests.conftest import Serve
-from tests.fakes.mock_dify import MockDify, refusal
+from tests.fakes.mock_dify import MockDify, always, refusal
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.settings import make_settings
 
@@ -222,7 +222,6 @@ def test_inputs_that_no_request_may_set_are_not_told(serve: Serve, dify: MockDif
 def test_what_dify_refuses_is_an_error_of_ours(
     serve: Serve, dify: MockDify, said: httpx.Response, status: int, code: str | None
 ) -> None:
-    again = httpx.Response(said.status_code, headers=said.headers, content=said.content)
-    dify.answers["other"] = lambda _: again
+    dify.answers["other"] = always(said)
 
     assert_openai_error(serve().get(f"/v1/dify/messages/{NOBODY_S}/suggested?model=bot"), status, code)

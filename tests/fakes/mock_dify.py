@@ -31,6 +31,12 @@ def refusal(status: int, code: str, message: str = "no", **headers: str) -> http
     return httpx.Response(status, headers=headers, json=shape)
 
 
+def always(response: httpx.Response) -> Answer:
+    """`response`, as often as it is asked for."""
+    content = response.read()
+    return lambda _: httpx.Response(response.status_code, headers=response.headers, content=content)
+
+
 @dataclass
 class MockDify:
     """Answers every request by the last part of its path.
