@@ -168,6 +168,12 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             "Needs `topic`.",
             form=(FormField("topic", required=True, max_length=_GRAPH_LENGTH),),
         ),
+        "app-demo-advanced-chat-files": DemoApp(
+            "demo chatflow with files",
+            "advanced-chat",
+            "Takes files of every type.",
+            file_types=("image", "document", "audio", "video"),
+        ),
         "app-demo-advanced-chat-limited": DemoApp(
             "demo chatflow, one at a time", "advanced-chat", "One run.", max_active_requests=1
         ),

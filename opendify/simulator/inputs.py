@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from opendify.simulator.apps import DemoApp, FormField
+from opendify.simulator.apps import GRAPH_MODES, DemoApp, FormField
 from opendify.simulator.errors import DifyError, invalid_param
 from opendify.simulator.memory import Json, Upload
 from opendify.simulator.turns import World, stable_id
@@ -57,7 +57,8 @@ class InputReader:
             return Files(0)
         files = [cast("Mapping[str, object]", item) for item in given if isinstance(item, dict)]
         if len(files) > self._app.max_files:
-            raise invalid_param(f"Number of image files exceeds the maximum limit {self._app.max_files}")
+            kind = "files" if self._app.mode in GRAPH_MODES else "image files"
+            raise invalid_param(f"Number of {kind} exceeds the maximum limit {self._app.max_files}")
         rows = [self._read_file(item) for item in files]
         return Files(sum(row["type"] == "image" for row in rows), tuple(rows))
 

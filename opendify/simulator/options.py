@@ -26,3 +26,5 @@ class SimulatorOptions:
     files_url: str = "http://127.0.0.1:5001"
     max_upload_bytes: int = 15 * 1024 * 1024
     max_image_bytes: int = 10 * 1024 * 1024
+    max_audio_bytes: int = 50 * 1024 * 1024
+    max_video_bytes: int = 100 * 1024 * 1024

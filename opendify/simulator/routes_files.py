@@ -30,6 +30,8 @@ _RED_PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 )
 _IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "svg"})
+_AUDIO_EXTENSIONS = frozenset({"mp3", "m4a", "wav", "amr", "mpga"})
+_VIDEO_EXTENSIONS = frozenset({"mp4", "mov", "mpeg", "webm"})
 _MAX_AUDIO_BYTES = 30 * 1024 * 1024
 _OLD_AUDIO = frozenset({"mp3", "mp4", "mpeg", "mpga", "m4a", "wav", "webm", "amr"})
 _NEW_AUDIO = frozenset({"mp3", "m4a", "wav", "amr", "mpga"})
@@ -128,7 +130,12 @@ def _read_part(code: str, message: str) -> FileStorage:
 
 def _check_size(upload: Upload) -> None:
     options = world().options
-    limit = options.max_image_bytes if upload.extension in _IMAGE_EXTENSIONS else options.max_upload_bytes
+    limits = (
+        (_IMAGE_EXTENSIONS, options.max_image_bytes),
+        (_AUDIO_EXTENSIONS, options.max_audio_bytes),
+        (_VIDEO_EXTENSIONS, options.max_video_bytes),
+    )
+    limit = next((limit for known, limit in limits if upload.extension in known), options.max_upload_bytes)
     if len(upload.content) > limit:
         # Dify never fills in this template.
         raise DifyError(413, "file_too_large", "File size exceeded. {message}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 API_KEY: Final = "sk-the-right-key-of-this-test"
 ODD_NAMES: Final = ("team/support bot", "客服助手")
 UNREACHABLE: Final = "unreachable"
+WITH_FILES: Final = "takes files of every type"
 # Dify, and so the simulator, closes idle connections after two seconds.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=1.5)
 
@@ -96,6 +97,7 @@ def opened_stand() -> Iterator[Stand]:
     """Serve both on free loopback ports until the block ends."""
     with _simulated_dify() as dify, _closed_port() as port, ExitStack() as opened:
         models: dict[str, object] = {**DEMO_MODELS, **dict.fromkeys(ODD_NAMES, DEMO_MODELS["demo-chat"])}
+        models[WITH_FILES] = "app-demo-advanced-chat-files"
         models[UNREACHABLE] = {
             "api_key": "app-x",
             "mode": "chat",

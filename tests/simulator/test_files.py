@@ -49,9 +49,9 @@ def test_links_to_pictures_lead_to_a_picture() -> None:
     assert asker.client.get(link.removeprefix("http://dify.test")).get_data().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(("name", "limit"), [("a.png", 10), ("a.pdf", 15)])
+@pytest.mark.parametrize(("name", "limit"), [("a.png", 10), ("a.pdf", 15), ("a.mp3", 20), ("a.mp4", 25)])
 def test_an_upload_over_its_kinds_limit_is_refused(name: str, limit: int) -> None:
-    asker = Asker(max_image_bytes=10, max_upload_bytes=15)
+    asker = Asker(max_image_bytes=10, max_upload_bytes=15, max_audio_bytes=20, max_video_bytes=25)
 
     assert "id" in upload(asker, b"x" * limit, name)
     assert upload(asker, b"x" * (limit + 1), name) == {
@@ -88,3 +88,14 @@ def test_a_data_url_fails_after_its_retries() -> None:
     assert answer.status_code == 400
     assert answer.get_json()["message"].startswith("Reached maximum retries (3) for URL data:")
     assert asker.now - before == pytest.approx(1.3 + 3.5)
+
+
+@pytest.mark.parametrize(("key", "kind"), [(VISION, "image files"), ("app-demo-advanced-chat", "files")])
+def test_a_file_too_many_is_refused_in_the_words_of_the_app_s_kind(key: str, kind: str) -> None:
+    asker = Asker()
+    file = local_file(upload(asker, b"png")["id"])
+
+    answer = asker.run(key, "Look", files=[file] * 4)
+
+    assert answer.status_code == 400
+    assert answer.get_json()["message"] == f"Number of {kind} exceeds the maximum limit 3"
