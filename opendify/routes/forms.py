@@ -11,6 +11,7 @@ from werkzeug.sansio import multipart
 
 from opendify.errors import InvalidRequest, RequestTooLarge, UnsupportedMedia
 from opendify.serving.request_body import broken_off, read_pieces
+from opendify.settings.files import FORM_OVERHEAD_BYTES
 
 _READ_BYTES: Final = 65_536
 # A part's headers must fit beside what is read at once.
@@ -18,8 +19,6 @@ _MOST_HEADER_BYTES: Final = 32_768
 _MOST_FIELD_BYTES: Final = 65_536
 _MOST_PARTS: Final = 32
 _MOST_BOUNDARY_BYTES: Final = 200
-FORM_OVERHEAD_BYTES: Final = 1_048_576
-"""So much may a form's fields and headers take beside its file."""
 
 
 @dataclass(slots=True)

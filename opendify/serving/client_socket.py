@@ -11,6 +11,9 @@ from typing import Final, Self
 _STEP_SECONDS: Final = 0.5
 # The kernel would hold megabytes for a client that does not read; this is beside what is on its way to it.
 _MOST_UNSENT_BYTES: Final = 65_536
+LARGE_STEP_BYTES: Final = 4_194_304
+"""A client gets the time for a body anew for each such part of a large one."""
+
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
@@ -74,6 +77,8 @@ class PacedSocket(ClientSocket):
 
     _read_until: float | None = None
     _head_seconds: float | None = None
+    _body_seconds = 0.0
+    _step_bytes = 0
 
     def expect_head(self, idle_seconds: float, head_seconds: float) -> None:
         """The next request must begin within the first and then have a whole head within the second."""
@@ -81,7 +86,9 @@ class PacedSocket(ClientSocket):
         self._head_seconds = head_seconds
 
     def expect_body(self, seconds: float) -> None:
+        """The body must have come within so long, or the next part of a large one."""
         self._read_until, self._head_seconds = time.monotonic() + seconds, None
+        self._body_seconds, self._step_bytes = seconds, 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         while self._read_until is not None:
@@ -92,10 +99,17 @@ class PacedSocket(ClientSocket):
             except TimeoutError:
                 self.beat()
                 continue
-            if self._head_seconds is not None:
-                self.expect_body(self._head_seconds)
+            self._note(len(received))
             return received
         return super().recv(size, flags)
+
+    def _note(self, received_bytes: int) -> None:
+        if self._head_seconds is not None:
+            self.expect_body(self._head_seconds)
+            return
+        self._step_bytes += received_bytes
+        if self._step_bytes >= LARGE_STEP_BYTES:
+            self.expect_body(self._body_seconds)
 
     def shutdown(self, how: int, /) -> None:
         """Whoever reads on, to let the client have its answer, keeps the time itself."""

@@ -39,8 +39,13 @@ class Connection(TConn):
         sock, address = listener.accept()
         client = ClientSocket.around(sock, write_seconds=limits.write_seconds)
         connection = cls(cfg, client, address, listener.getsockname())
-        connection.parser = RequestReceiver(cfg, address, most_body_bytes=limits.most_body_bytes)
+        connection.parser = RequestReceiver(cfg, address, limits)
         return connection
+
+    def close(self, graceful: bool = True) -> None:
+        """As in the base class; what came of a request goes with it."""
+        self.parser.forget()
+        super().close(graceful)
 
 
 def is_readable(sock: socket.socket) -> bool:

@@ -1,6 +1,7 @@
 """How long a client may take, and how much it may send."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from opendify.settings import ServerSettings
 
@@ -13,6 +14,9 @@ class ClientLimits:
     body_seconds: float
     write_seconds: float
     most_body_bytes: int
+    most_form_bytes: int
+    spool_folder: Path
+    """Where large forms lie until all of them has come."""
 
 
 def client_limits(settings: ServerSettings) -> ClientLimits:
@@ -22,4 +26,6 @@ def client_limits(settings: ServerSettings) -> ClientLimits:
         body_seconds=settings.request_body_timeout_seconds,
         write_seconds=settings.client_write_timeout_seconds,
         most_body_bytes=settings.max_request_bytes,
+        most_form_bytes=max(settings.max_request_bytes, settings.files.max_form_bytes),
+        spool_folder=settings.data_dir / "incoming",
     )

@@ -1,7 +1,7 @@
 """A client's next request, from its first byte until all of it has come; knows no sockets."""
 
 import re
-from collections import deque
+from pathlib import Path
 from typing import Final
 
 from gunicorn.config import Config
@@ -11,11 +11,16 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 
+from opendify.serving.client_socket import LARGE_STEP_BYTES
+from opendify.serving.limits import ClientLimits
+from opendify.serving.spool import Spool
+
 # An LF alone ends no line: the head will never be what it should, and is refused at once.
 _HEAD_IS_OVER: Final = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 _MOST_HEAD_BYTES: Final = 65_536
 _LONGEST_LINE: Final = 8_190
-_LEAST_READ: Final = 8_192
+# Only forms carry whole files, which are not to be in memory.
+_FORM: Final = re.compile(r"\s*multipart/form-data\b", re.IGNORECASE)
 
 
 class RequestReceiver(RequestParser):
@@ -24,26 +29,43 @@ class RequestReceiver(RequestParser):
     `next` is for when the request `is_ready`: whole, or refusable as it is.
     """
 
-    def __init__(self, cfg: Config, client: tuple[str, int], *, most_body_bytes: int) -> None:
+    def __init__(self, cfg: Config, client: tuple[str, int], limits: ClientLimits) -> None:
         super().__init__(cfg, (), client)
-        self._most_body_bytes = most_body_bytes
-        self.unreader = self._received = _Received()
+        self._limits = limits
+        self._next_step_at = LARGE_STEP_BYTES
+        self.unreader = self._received = _Received(limits.spool_folder)
         self._begin()
 
     def feed(self, piece: bytes) -> None:
         """Take what the client sent next."""
         self.received_bytes += len(piece)
         if self.has_head:
-            self._received.add(piece)
+            self._received.spool.add(piece)
             self._follow_body(piece)
         else:
             self._take_head(piece)
 
+    @property
+    def bytes_on_disk(self) -> int:
+        """So many of the received bytes are not in memory."""
+        return self._received.spool.bytes_on_disk
+
+    def passed_a_step(self) -> bool:
+        """Whether so much more of a large form came since the last time that its client is not slow."""
+        if not self._received.spool.may_use_disk or self.received_bytes < self._next_step_at:
+            return False
+        self._next_step_at = self.received_bytes + LARGE_STEP_BYTES
+        return True
+
     def refuse(self, error: Exception) -> None:
         """Have `next` raise `error`, and forget what came."""
-        self._received.take_all()
+        self.forget()
         self.received_bytes = 0
         self._refuse(error)
+
+    def forget(self) -> None:
+        """Drop what came."""
+        self._received.spool.forget()
 
     def begin_next(self) -> None:
         """Forget the request that was answered; what came behind it is the next one's."""
@@ -91,6 +113,8 @@ class RequestReceiver(RequestParser):
         self.mesg = None
         self.has_head = self.is_whole = self._is_refusable = False
         self.received_bytes = 0
+        self._next_step_at = LARGE_STEP_BYTES
+        self._most_body_bytes = self._limits.most_body_bytes
         self._failure: Exception | None = None
         self._head = bytearray()
         self._chunks: _ChunkEnd | None = None
@@ -108,7 +132,7 @@ class RequestReceiver(RequestParser):
             self._refuse(LimitRequestHeaders(f"more than {_MOST_HEAD_BYTES} bytes of headers"))
 
     def _read_head(self, length: int) -> None:
-        self._received.add(bytes(self._head))
+        self._received.spool.add(bytes(self._head))
         body = bytes(self._head[length:])
         self.has_head, self._head = True, bytearray()
         self.req_count += 1
@@ -117,6 +141,9 @@ class RequestReceiver(RequestParser):
         except Exception as error:  # noqa: BLE001 - Raised again where the request is asked for.
             self._refuse(error)
             return
+        if any(name == "CONTENT-TYPE" and _FORM.match(value) for name, value in self.mesg.headers):
+            self._most_body_bytes = self._limits.most_form_bytes
+            self._received.spool.may_use_disk = True
         reader = self.mesg.body.reader if self.mesg.body else None
         if isinstance(reader, ChunkedReader):
             self._chunks = _ChunkEnd()
@@ -142,28 +169,15 @@ class RequestReceiver(RequestParser):
 class _Received(Unreader):
     """What was received, as Gunicorn's parser asks for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool_folder: Path) -> None:
         super().__init__()
-        self._pieces: deque[memoryview] = deque()
-
-    def add(self, piece: bytes) -> None:
-        if piece:
-            self._pieces.append(memoryview(piece))
+        self.spool = Spool(spool_folder)
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        if not self._pieces:
-            return b""
-        piece = self._pieces.popleft()
-        # The parser copies what it did not need; so it gets little at a time.
-        most = max(size_hint or 0, _LEAST_READ)
-        if len(piece) > most:
-            self._pieces.appendleft(piece[most:])
-        return bytes(piece[:most])
+        return self.spool.take(size_hint or 0)
 
     def take_all(self) -> bytes:
-        behind = self.take_buffered() + b"".join(self._pieces)
-        self._pieces.clear()
-        return behind
+        return self.take_buffered() + self.spool.take_all()
 
 
 class _ChunkEnd:

@@ -181,7 +181,9 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             self._begin_answer(connection)
         elif connection.parser.has_head and not had_head:
             self._await_body(connection)
-        self._bound_memory(connection)
+        elif connection.parser.passed_a_step():
+            connection.deadline = time.monotonic() + self.limits.body_seconds
+        self._bound_bodies(connection)
 
     def _await_body(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self.limits.body_seconds
@@ -248,17 +250,18 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         if not connection.sock.recv(_RECEIVE_BYTES):
             self._drop(connection)
 
-    def _bound_memory(self, latest: Connection) -> None:
+    def _bound_bodies(self, latest: Connection) -> None:
         """Where all bodies together are too much, the oldest large one that is on its way is refused."""
-        share = self.limits.most_body_bytes // self.worker_connections
-        if latest.parser.received_bytes <= share or latest not in self._waiting:
+        self._bound(latest, self.limits.most_body_bytes, _bytes_in_memory)
+        self._bound(latest, self.limits.most_form_bytes, _bytes_on_disk)
+
+    def _bound(self, latest: Connection, largest: int, measure: Callable[[Connection], int]) -> None:
+        share = largest // self.worker_connections
+        if measure(latest) <= share or latest not in self._waiting:
             return
         everybody = chain(self._waiting, self._line, self._answering)
-        if (
-            sum(each.parser.received_bytes for each in everybody)
-            > _LARGEST_BODIES * self.limits.most_body_bytes
-        ):
-            victim = next(each for each in self._waiting if each.parser.received_bytes > share)
+        if sum(map(measure, everybody)) > _LARGEST_BODIES * largest:
+            victim = next(each for each in self._waiting if measure(each) > share)
             self._stop_waiting(victim)
             victim.parser.refuse(WorkerBusy(_TOO_MANY_BYTES))
             self._hand_over(victim)
@@ -293,3 +296,11 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
         # Kept connections bring their requests here, however busy it is; so now clients shall come anew.
         too_many = self.place.requests_above_least > self.cfg.threads // 4
         self.max_keepalived = 0 if too_many else self._most_kept
+
+
+def _bytes_in_memory(connection: Connection) -> int:
+    return connection.parser.received_bytes - connection.parser.bytes_on_disk
+
+
+def _bytes_on_disk(connection: Connection) -> int:
+    return connection.parser.bytes_on_disk

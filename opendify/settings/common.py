@@ -1,10 +1,12 @@
 """What the application and its server both need to know."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
 from opendify.configuration.fields import section, setting
+from opendify.settings.files import FileSettings
 from opendify.settings.logs import LogSettings
 from opendify.settings.metrics import MetricsSettings
 
@@ -42,3 +44,10 @@ class CommonSettings:
         str(50 * 1024**2),
         "The largest request body in bytes.",
     )
+    data_dir: Path = setting(
+        "DATA_DIR",
+        read.path,
+        "data",
+        "The folder for all local state; a relative path starts at the project's folder.",
+    )
+    files: FileSettings = section(FileSettings)

@@ -6,6 +6,8 @@ from opendify.configuration import readers as read
 from opendify.configuration.fields import setting
 
 SECONDS_PER_DAY = 86_400
+FORM_OVERHEAD_BYTES = 1_048_576
+"""So much may a form's fields and headers take beside its file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,11 @@ class FileSettings:
         "30",
         "Days after which an uploaded file is deleted, if its upload named no earlier time; 0 is never.",
     )
+
+    @property
+    def max_form_bytes(self) -> int:
+        """The largest form with a file in it."""
+        return self.max_bytes + FORM_OVERHEAD_BYTES
 
     def expires_at(self, now: float, after_seconds: float | None = None) -> int | None:
         """When a file of `now` expires that is wanted for so long; None is never."""

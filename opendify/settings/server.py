@@ -82,7 +82,7 @@ class ServerSettings(CommonSettings):
         "REQUEST_BODY_TIMEOUT",
         read.seconds(1, 86_400),
         "60",
-        "Seconds in which a client must then have sent its request's body.",
+        "Seconds in which a client must then have sent its request's body, or the next 4 MiB of a file.",
     )
     client_write_timeout_seconds: float = setting(
         "CLIENT_WRITE_TIMEOUT",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
-from opendify.configuration.fields import section, setting, setting_without_default
+from opendify.configuration.fields import setting, setting_without_default
 from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates
@@ -15,7 +15,6 @@ from opendify.settings.access import AccessSettings
 from opendify.settings.attachments import AttachmentSettings
 from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
-from opendify.settings.files import FileSettings
 from opendify.settings.sentry import SentrySettings
 from opendify.settings.tracing import TracingSettings
 
@@ -33,12 +32,6 @@ class Settings(CommonSettings):
     """What the application needs to know. `models` are in table order."""
 
     models: tuple[DifyApp, ...]
-    data_dir: Path = setting(
-        "DATA_DIR",
-        read.path,
-        "data",
-        "The folder for all local state; a relative path starts at the project's folder.",
-    )
     drain_file: Path | None = setting_without_default(
         "DRAIN_FILE",
         read.path,
@@ -256,7 +249,6 @@ class Settings(CommonSettings):
         "600",
         "Seconds after which an app's mode and input form are asked of Dify again.",
     )
-    files: FileSettings = section(FileSettings)
     audio: AudioSettings = section(AudioSettings)
     attachments: AttachmentSettings = section(AttachmentSettings)
     sentry: SentrySettings = section(SentrySettings)

@@ -1,9 +1,12 @@
 """A request as it arrives: wherever it is cut, it is ready when all of it is there, and not before."""
 
+from pathlib import Path
+
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 
+from opendify.serving.limits import ClientLimits
 from opendify.serving.receiving import RequestReceiver
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -25,8 +28,16 @@ WHOLE = {
 }
 
 
-def _receiver(most: int = MOST) -> RequestReceiver:
-    return RequestReceiver(Config(), ("127.0.0.1", 1), most_body_bytes=most)
+def _receiver(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> RequestReceiver:
+    limits = ClientLimits(
+        head_seconds=1,
+        body_seconds=1,
+        write_seconds=1,
+        most_body_bytes=most,
+        most_form_bytes=20 * MOST,
+        spool_folder=spool_folder,
+    )
+    return RequestReceiver(Config(), ("127.0.0.1", 1), limits)
 
 
 def _body_of(receiver: RequestReceiver) -> bytes:
@@ -122,3 +133,66 @@ def test_a_client_that_waits_for_consent_is_told_once() -> None:
     assert receiver.awaits_consent
     receiver.note_consent()
     assert not receiver.awaits_consent
+
+
+FORM = (
+    b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: Multipart/Form-Data; boundary=b\r\nContent-Length: %d\r\n\r\n"
+)
+
+
+class TestLargeForms:
+    def test_most_of_one_waits_on_the_disk(self, tmp_path: Path) -> None:
+        body = bytes(range(256)) * 20_000
+        receiver = _receiver(spool_folder=tmp_path / "incoming")
+        receiver.feed(FORM % len(body))
+        for at in range(0, len(body), 50_000):
+            assert not receiver.is_ready
+            receiver.feed(body[at : at + 50_000])
+
+        assert receiver.is_whole
+        assert receiver.received_bytes - receiver.bytes_on_disk < 1_200_000
+        assert list((tmp_path / "incoming").iterdir()) == [], "the file has no name"
+        assert _body_of(receiver) == body
+        receiver.begin_next()
+        assert receiver.bytes_on_disk == 0
+
+    def test_what_comes_behind_it_is_the_next_request(self, tmp_path: Path) -> None:
+        body = b"x" * 2_000_000
+        sent = FORM % len(body) + body
+        receiver = _receiver(spool_folder=tmp_path)
+        bodies = []
+        for at in range(0, 2 * len(sent), 30_000):
+            receiver.feed((sent + sent)[at : at + 30_000])
+            if receiver.is_ready:
+                bodies.append(_body_of(receiver))
+                assert receiver.finish_body()
+                receiver.begin_next()
+
+        assert bodies == [body, body]
+        assert receiver.received_bytes == 0
+
+    def test_other_bodies_never_touch_the_disk(self) -> None:
+        receiver = _receiver(most=5_000_000)
+        receiver.feed(POST + b"Content-Length: 4000000\r\n\r\n")
+        receiver.feed(b"x" * 4_000_000)
+
+        assert receiver.bytes_on_disk == 0
+        assert _body_of(receiver) == b"x" * 4_000_000
+
+    def test_one_may_be_larger_than_other_bodies_and_is_refused_beyond_its_own_limit(self) -> None:
+        for length, is_refusable in ((19 * MOST, False), (21 * MOST, True)):
+            receiver = _receiver()
+            receiver.feed(FORM % length)
+            assert receiver.is_ready is is_refusable
+
+    def test_its_client_gets_more_time_for_each_large_part(self, tmp_path: Path) -> None:
+        receiver = _receiver(spool_folder=tmp_path)
+        receiver.feed(FORM % (15 * MOST))
+        steps = 0
+        for _ in range(14):
+            receiver.feed(b"x" * MOST)
+            steps += receiver.passed_a_step()
+
+        assert steps == 2
+        receiver.forget()
