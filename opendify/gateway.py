@@ -37,6 +37,7 @@ from opendify.telemetry.instruments import CONVERSATIONS
 from opendify.telemetry.observation import Observation
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
+from opendify.translate.file_links import published_at
 from opendify.translate.held_back import HeldBackReader
 from opendify.translate.openai_chat import ChatChoice, chat_completion
 from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
@@ -360,7 +361,9 @@ class Gateway:
             reader = reply_reader(profile.mode, app.output, app.steps)
             if app.hold_back and profile.is_moderated is not False:
                 reader = HeldBackReader(reader)
-            pipeline = ReplyPipeline(reader, reply_filters(app.reasoning, turn.stop, app.citations))
+            pipeline = ReplyPipeline(
+                reader, reply_filters(app.reasoning, turn.stop, app.citations, published_at(app.api_base))
+            )
             if record.trace:
                 dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)

@@ -14,7 +14,7 @@ from opendify.records import Caller
 from opendify.settings import Settings
 from opendify.wire.openai_chat import ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest
-from tests.fakes.frames import Shape, message, read_frames, text_of
+from tests.fakes.frames import END, Shape, event, message, read_frames, text_of
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.mock_dify import MockDify, refusal, stream
 from tests.fakes.settings import make_settings
@@ -261,3 +261,23 @@ def test_a_model_whose_app_is_full_is_stood_in_for(dify: MockDify) -> None:
 
     assert second.started.answered_by == "spare"
     assert second.body["model"] == "bot"
+
+
+def test_a_chat_goes_on_when_the_client_sends_the_link_of_a_file_back(dify: MockDify) -> None:
+    made_file = event("message_file", type="image", url="/files/tools/a.png?s=1")
+    dify.answers["run"] = lambda _: stream(message("See:") + made_file + END)
+    made = gateway(dify)
+    answer = made.create_chat_completion(chat(), ANNA).body["choices"]
+    assert isinstance(answer, list)
+    text = answer[0]["message"]["content"]
+    assert text == "See:\n\n![a.png](http://dify.test/files/tools/a.png?s=1)\n\n"
+
+    for sent_back in (text, text.strip()):
+        turns = [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": sent_back},
+            {"role": "user", "content": "Again"},
+        ]
+        made.create_chat_completion(chat(messages=turns), ANNA)
+    queries = [(body["query"], body.get("conversation_id")) for body in dify.bodies("run")]
+    assert queries[:2] == [("Hi", None), ("Again", "conversation-1")]

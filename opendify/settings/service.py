@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from opendify.configuration import readers as read
-from opendify.configuration.fields import setting, setting_without_default
+from opendify.configuration.fields import section, setting, setting_without_default
 from opendify.configuration.model_table import DifyApp
 from opendify.configuration.readers import ApiKey
 from opendify.configuration.replay_templates import read_replay_templates

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from opendify.translate.turn import Citation, Extras, Reply, Step
+from opendify.translate.turn import AnswerFile, Citation, Extras, Reply, Step
 
 
 def dify_extension(extras: Extras | Reply) -> dict[str, object]:
@@ -17,6 +17,7 @@ def dify_extension(extras: Extras | Reply) -> dict[str, object]:
             "task_id": started.task_id,
             "citations": [_known(asdict(citation)) for citation in extras.citations] or None,
             "steps": [_step(step) for step in extras.steps] or None,
+            "files": [_file(file) for file in extras.files] or None,
             "price": price,
             "outputs": ended.outputs,
         }
@@ -41,6 +42,11 @@ def url_annotations(citations: tuple[Citation, ...], text_length: int) -> list[d
         for citation in citations
         if citation.url
     ]
+
+
+def _file(file: AnswerFile) -> dict[str, object]:
+    names = ("id", "type", "url", "filename", "mime_type", "size")
+    return _known({name: getattr(file, name) for name in names})
 
 
 def _step(step: Step) -> dict[str, object]:

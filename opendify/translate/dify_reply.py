@@ -10,7 +10,8 @@ What tells the end differs by mode and version (protocol 0.15 to 1.16):
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
 from opendify.errors import DifyAppError, DifyError, DifyRunFailed
@@ -18,10 +19,12 @@ from opendify.settings import AppMode, Steps
 from opendify.translate.agent_rounds import AgentRounds
 from opendify.translate.dify_citations import read_citations
 from opendify.translate.dify_errors import error_from_event, error_from_failed_run
+from opendify.translate.dify_files import AnswerFiles, holds_files_only
 from opendify.translate.dify_outputs import WorkflowText, answer_from_outputs
 from opendify.translate.dify_steps import StepReader
 from opendify.translate.dify_usage import UsageTally, read_price, read_usage
 from opendify.translate.turn import (
+    AnswerFile,
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
@@ -115,6 +118,8 @@ class ChatReplyReader(_Reader):
         self._run_finished = False
         self._text_was_sent = False
         self._agent = AgentRounds()
+        self._files = AnswerFiles()
+        self._graph_answer: str | None = None
 
     def read_plain_text(self, event: dify.StreamEvent) -> str | None:
         """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
@@ -139,6 +144,8 @@ class ChatReplyReader(_Reader):
         match event:
             case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
                 yield from self._text(self._agent.not_yet_sent(text))
+            case dify.MessageFile():
+                yield from self._show(self._files.read_event(event), text_follows=True)
             case dify.AgentMessage(answer=str(text)):
                 yield from self._text(self._agent.add_text(text))
             case dify.AgentThought():
@@ -152,6 +159,7 @@ class ChatReplyReader(_Reader):
             case dify.MessageEnd():
                 if event.metadata:
                     yield from read_citations(event.metadata.retriever_resources)
+                yield from self._show_last(event)
                 yield self._end(event.metadata)
             case _:
                 yield from self._steps.read(event)
@@ -160,11 +168,25 @@ class ChatReplyReader(_Reader):
         self._text_was_sent = self._text_was_sent or bool(text)
         yield from text_deltas(text)
 
+    def _show(self, files: Iterable[AnswerFile], *, text_follows: bool = False) -> Iterator[ReplyEvent]:
+        """Each file on lines of its own."""
+        for file in files:
+            yield replace(file, follows_text=self._text_was_sent, precedes_text=text_follows)
+            self._text_was_sent = True
+
+    def _show_last(self, end: dify.MessageEnd) -> Iterator[ReplyEvent]:
+        """Chatflows list what their answer shows, other apps the person's own files too."""
+        if self._graph_answer is None:
+            yield from self._show(self._files.read_made(end.files))
+        else:
+            yield from self._show(self._files.read_all(end.files, self._graph_answer))
+
     def _finish_run(self, run: dify.WorkflowFinishedData) -> Iterator[ReplyEvent]:
         _refuse_part(run, text_was_sent=self._text_was_sent)
         self._run_finished = True
         self._tally.finish(run)
         answer = (run.outputs or {}).get("answer")
+        self._graph_answer = answer if isinstance(answer, str) else ""
         if not self._text_was_sent and isinstance(answer, str):
             yield from self._text(answer)
 
@@ -212,8 +234,14 @@ class WorkflowReplyReader(_Reader):
         _refuse_part(run, text_was_sent=self._text.was_sent)
         self.ended = True
         self._tally.finish(run)
-        answer = answer_from_outputs(run.outputs or {}, self._output)
+        outputs = run.outputs or {}
+        answer = "" if holds_files_only(outputs) else answer_from_outputs(outputs, self._output)
         yield from text_deltas(self._text.complete(answer))
+        shown = outputs if self._output in (None, "json") else outputs.get(self._output or "")
+        text_was_sent = bool(answer) or self._text.was_sent
+        for file in AnswerFiles().read_all(shown, answer):
+            yield replace(file, follows_text=text_was_sent)
+            text_was_sent = True
         yield ReplyEnded(self._tally.usage(), outputs=run.outputs or {})
 
 

@@ -6,6 +6,7 @@ from opendify.errors import GatewayError
 from opendify.settings import CitationStyle, Reasoning
 from opendify.translate.citation_filters import citation_filters
 from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.file_links import FileLinks, Publish, as_it_is
 from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
@@ -14,7 +15,10 @@ from opendify.wire import dify
 
 
 def reply_filters(
-    reasoning: Reasoning, stop: Sequence[str], citations: CitationStyle = "annotations"
+    reasoning: Reasoning,
+    stop: Sequence[str],
+    citations: CitationStyle = "annotations",
+    publish: Publish = as_it_is,
 ) -> list[ReplyFilter]:
     """What a model's options and a request want done with the events, in order."""
     filters: dict[Reasoning, list[ReplyFilter]] = {
@@ -23,7 +27,8 @@ def reply_filters(
         "inline": [StepLines(), ThoughtInliner()],
     }
     cutters = [StopCutter(stop)] if stop else []
-    return [*filters[reasoning], *cutters, *citation_filters(citations)]
+    # First, so that text which another filter holds stays in front of a file behind it.
+    return [FileLinks(publish), *filters[reasoning], *cutters, *citation_filters(citations)]
 
 
 class ReplyPipeline:

@@ -6,6 +6,7 @@ from typing import Protocol, assert_never
 from opendify.errors import GatewayError
 from opendify.translate.dify_extension import dify_extension, url_annotations
 from opendify.translate.turn import (
+    AnswerFile,
     Citations,
     CompletionUsage,
     Extras,
@@ -114,7 +115,7 @@ class ReplyWriter:
                 return self._choice(thought) if thought else b""
             case TextReplaced(text):
                 return self._replace(text)
-            case ReplyStarted() | Step() | Citations():
+            case ReplyStarted() | Step() | Citations() | AnswerFile():
                 self._extras.note(event)
                 return b""
             case ReplyEnded():

@@ -171,6 +171,26 @@ class Citations:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerFile:
+    """A file that the app made or shows; `type` is Dify's: `image`, `document`, `audio`, `video`, `custom`.
+
+    `url` may lack a host until it is published. `is_shown` says that the text already links to it,
+    otherwise `follows_text` and `precedes_text` what it must be parted from. `id` is the one
+    under which a copy is kept for the caller.
+    """
+
+    url: str
+    filename: str
+    type: str = "custom"
+    mime_type: str | None = None
+    size: int | None = None
+    is_shown: bool = False
+    follows_text: bool = False
+    precedes_text: bool = False
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyEnded:
     """The answer is whole. `usage` is None where Dify told nothing; `outputs` are a workflow's."""
 
@@ -179,8 +199,10 @@ class ReplyEnded:
     outputs: Mapping[str, object] | None = None
 
 
-ReplyEvent = ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | Step | Citations | ReplyEnded
-Extra = ReplyStarted | Step | Citations | ReplyEnded
+ReplyEvent = (
+    ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | Step | Citations | AnswerFile | ReplyEnded
+)
+Extra = ReplyStarted | Step | Citations | AnswerFile | ReplyEnded
 """What belongs neither to the text nor to the thinking."""
 
 
@@ -207,6 +229,7 @@ class Extras:
         self.started = ReplyStarted(task_id=None)
         self.ended = ReplyEnded()
         self.citations: tuple[Citation, ...] = ()
+        self.files: tuple[AnswerFile, ...] = ()
         self._steps: dict[str, Step] = {}
 
     @property
@@ -224,6 +247,8 @@ class Extras:
                     self._steps[event.id] = event
             case Citations(citations):
                 self.citations = citations
+            case AnswerFile():
+                self.files += (event,)
             case ReplyEnded():
                 self.ended = event
             case _:
@@ -240,6 +265,7 @@ class Reply:
     ended: ReplyEnded
     steps: tuple[Step, ...] = ()
     citations: tuple[Citation, ...] = ()
+    files: tuple[AnswerFile, ...] = ()
 
 
 def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
@@ -255,10 +281,16 @@ def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
                 thoughts.append(event.text)
             case TextReplaced():
                 text[:] = [event.text]
-            case ReplyStarted() | Step() | Citations() | ReplyEnded():
+            case ReplyStarted() | Step() | Citations() | AnswerFile() | ReplyEnded():
                 extras.note(event)
             case _:
                 assert_never(event)
     return Reply(
-        "".join(text), "".join(thoughts), extras.started, extras.ended, extras.steps, extras.citations
+        "".join(text),
+        "".join(thoughts),
+        extras.started,
+        extras.ended,
+        extras.steps,
+        extras.citations,
+        extras.files,
     )

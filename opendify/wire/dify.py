@@ -67,6 +67,7 @@ class MessageFile(Event, frozen=True, tag="message_file"):
     answer: str | None = None
     id: str | None = None
     type: str | None = None
+    belongs_to: str | None = None
     url: str | None = None
 
 
@@ -80,6 +81,8 @@ class MessageEnd(Event, frozen=True, tag="message_end"):
     """The answer is whole."""
 
     metadata: Metadata | None = None
+    files: object = None
+    """A list of file objects, the person's own among them; null in many versions."""
 
 
 class ErrorEvent(Event, frozen=True, tag="error"):
@@ -200,6 +203,7 @@ class WorkflowFinishedData(msgspec.Struct, frozen=True):
     outputs: dict[str, object] | None = None
     error: str | None = None
     total_tokens: int | float | None = None
+    files: object = None
 
 
 class WorkflowFinished(Event, frozen=True, tag="workflow_finished"):

@@ -102,9 +102,9 @@ def test_messages_are_the_answer_and_message_end_is_its_end(mode: AppMode) -> No
             id="message_file with answer",
         ),
         pytest.param(
-            [message("a"), dify.MessageFile(**IDS, type="image", url="/f"), message_end()],
+            [message("a"), dify.MessageFile(**IDS, type="image"), message_end()],
             "a",
-            id="message_file without answer",
+            id="message_file without answer and without a file",
         ),
         pytest.param(
             [agent_message("a"), dify.AgentThought(**IDS, id="t"), agent_message("b"), message_end()],
