@@ -6,6 +6,7 @@ from typing import Any
 
 import flask
 
+from opendify.access.keys import ensure_secret
 from opendify.access.opening import ACCESS, open_access
 from opendify.access.tokens import read_user_token
 from opendify.attachments.desk import FileDesk
@@ -24,7 +25,9 @@ from opendify.dify.http_clients import TransportFactory
 from opendify.extras.conversations import ConversationExtras
 from opendify.extras.workflow_runs import WorkflowRuns
 from opendify.files.keeper import FileKeeper
+from opendify.files.links import FileLinkSigner
 from opendify.files.opening import open_configured_files
+from opendify.files.outgoing import FilesOut, PublisherFor, as_dify_publishes
 from opendify.gateway import Gateway
 from opendify.owners import Owners
 from opendify.records import Clock
@@ -46,6 +49,7 @@ from opendify.serving.closing import ClosingConnections
 from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
+from opendify.settings.files import SECONDS_PER_DAY
 from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
 from opendify.telemetry.metrics import METRICS, METRICS_EXTENSION
@@ -85,6 +89,7 @@ def create_app(
     drain = Drain(clock=clock)
     concurrency = Concurrency(settings, clock=clock)
     discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
+    signer = _link_signer(settings, now)
     gateway = Gateway(
         settings,
         client,
@@ -94,6 +99,7 @@ def create_app(
         drain=drain,
         concurrency=concurrency,
         discovery=discovery,
+        publisher_for=_publisher_for(settings, files, client, signer),
         clock=clock,
         now=now,
         sleep=sleep,
@@ -114,7 +120,7 @@ def create_app(
     transcriber = Transcriber(tools, most_bytes=most_bytes)
     admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
     app.register_blueprint(v1_blueprint(gateway, keys, people))
-    app.register_blueprint(files_blueprint(files, people))
+    app.register_blueprint(files_blueprint(files, people, signer))
     app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(admin_blueprint(admin, access))
@@ -141,6 +147,25 @@ class _App(flask.Flask):
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Nothing in here is a coroutine, which Flask would find out anew in each request."""
         return func
+
+
+def _link_signer(settings: Settings, now: Clock) -> FileLinkSigner:
+    file = settings.data_dir / "secret-key"
+    return FileLinkSigner(
+        settings.files.public_url,
+        lambda: settings.files.secret_key or ensure_secret(file),
+        ttl_seconds=settings.files.link_ttl_days * SECONDS_PER_DAY,
+        now=now,
+    )
+
+
+def _publisher_for(
+    settings: Settings, files: FileKeeper, client: DifyClient, signer: FileLinkSigner
+) -> PublisherFor:
+    if not settings.files.proxy:
+        return as_dify_publishes
+    ttl_seconds = settings.files.link_ttl_days * SECONDS_PER_DAY
+    return FilesOut(files, client, signer, ttl_seconds=ttl_seconds).publisher
 
 
 def _identity_rules(settings: Settings) -> IdentityRules:

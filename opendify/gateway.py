@@ -16,6 +16,7 @@ from opendify.dify.concurrency import Concurrency, Place
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeftEarly, ConversationNotFound, InvalidRequest, ModelNotFound
+from opendify.files.outgoing import PublisherFor, as_dify_publishes
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
@@ -37,7 +38,6 @@ from opendify.telemetry.instruments import CONVERSATIONS
 from opendify.telemetry.observation import Observation
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.dify_request import build_request
-from opendify.translate.file_links import published_at
 from opendify.translate.held_back import HeldBackReader
 from opendify.translate.openai_chat import ChatChoice, chat_completion
 from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
@@ -103,6 +103,7 @@ class Gateway:
         drain: Drain | None = None,
         concurrency: Concurrency | None = None,
         discovery: Discovery | None = None,
+        publisher_for: PublisherFor = as_dify_publishes,
         clock: Clock = time.monotonic,
         now: Clock = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -115,6 +116,7 @@ class Gateway:
         self._drain = drain or Drain(clock=clock)
         self._settings = settings
         self._client = client
+        self._publisher_for = publisher_for
         self._discovery = discovery or Discovery(
             client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock
         )
@@ -361,9 +363,8 @@ class Gateway:
             reader = reply_reader(profile.mode, app.output, app.steps)
             if app.hold_back and profile.is_moderated is not False:
                 reader = HeldBackReader(reader)
-            pipeline = ReplyPipeline(
-                reader, reply_filters(app.reasoning, turn.stop, app.citations, published_at(app.api_base))
-            )
+            publish = self._publisher_for(app, person.caller)
+            pipeline = ReplyPipeline(reader, reply_filters(app.reasoning, turn.stop, app.citations, publish))
             if record.trace:
                 dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)

@@ -290,6 +290,13 @@ def api_base(text: str) -> str:
     return f"{scheme.lower()}://{authority.lower()}{_api_path(endpoint)}"
 
 
+def public_url(text: str) -> str:
+    """An address of this service's own, without a slash at its end."""
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", text) or not is_printable(text):
+        raise WrongValue("must be an address such as https://ai.example.com, without a query")
+    return text.rstrip("/").removesuffix("/v1")
+
+
 def _api_path(path: str) -> str:
     path = "".join(f"/{segment}" for segment in path.split("/") if segment)
     if pasted := _DIFY_ENDPOINT.fullmatch(path):

@@ -19,6 +19,7 @@ from opendify.dify.carriers import (
     proxy_stands_before,
 )
 from opendify.dify.circuit import Circuit, Pass
+from opendify.dify.downloads import download
 from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.http_clients import HttpClients, TransportFactory
@@ -183,6 +184,10 @@ class DifyClient:
         if not isinstance(upload_file_id, str):
             raise DifyError("Dify did not say under which id it keeps the file")
         return upload_file_id
+
+    def download(self, app: DifyApp, path: str, write: Callable[[bytes], object]) -> str | None:
+        """See `downloads.download`."""
+        return download(self._clients.get(app), app, path, write, clock=self._clock)
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -5,19 +5,21 @@ from flask.typing import ResponseReturnValue
 
 from opendify.errors import InvalidRequest
 from opendify.files.base import FileQuery, StoredFile
-from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped
+from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped, no_such_file
+from opendify.files.links import FileLinkSigner
 from opendify.files.names import mime_type_of
+from opendify.records import Caller
 from opendify.routes.answers import json_response
-from opendify.routes.downloads import download
+from opendify.routes.downloads import download, shown_or_saved
 from opendify.routes.forms import read_file_form
 from opendify.routes.people import People
 from opendify.wire.openai_files import FileListing, FileUpload, parse_fields
 
 
-def files_blueprint(keeper: FileKeeper, people: People) -> flask.Blueprint:
+def files_blueprint(keeper: FileKeeper, people: People, signer: FileLinkSigner) -> flask.Blueprint:
     """The routes below `/v1/files`; callers see their own files alone."""
     blueprint = flask.Blueprint("files", __name__, url_prefix="/v1/files")
-    routes = _Routes(keeper, people)
+    routes = _Routes(keeper, people, signer)
     blueprint.post("")(routes.create_file)
     blueprint.get("")(routes.list_files)
     blueprint.get("/<file_id>")(routes.get_file)
@@ -29,7 +31,8 @@ def files_blueprint(keeper: FileKeeper, people: People) -> flask.Blueprint:
 class _Routes:
     """One method a route."""
 
-    def __init__(self, keeper: FileKeeper, people: People) -> None:
+    def __init__(self, keeper: FileKeeper, people: People, signer: FileLinkSigner) -> None:
+        self._signer = signer
         self._keeper = keeper
         self._people = people
 
@@ -63,8 +66,19 @@ class _Routes:
         return json_response(_file_shape(self._keeper.get(file_id, self._people.caller())))
 
     def get_content(self, file_id: str) -> ResponseReturnValue:
+        token = flask.request.args.get("token")
+        if token is not None:
+            return self._get_linked(file_id, token)
         file = self._keeper.get(file_id, self._people.caller())
         return download(file, self._keeper.open(file))
+
+    def _get_linked(self, file_id: str, token: str) -> ResponseReturnValue:
+        """Who holds a link needs no key."""
+        owner = self._signer.owner_for(file_id, token)
+        if owner is None:
+            raise no_such_file(file_id)
+        file = self._keeper.get(file_id, Caller(owner))
+        return shown_or_saved(file, self._keeper.open(file))
 
     def delete_file(self, file_id: str) -> ResponseReturnValue:
         self._keeper.delete(file_id, self._people.caller())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from opendify.configuration import readers as read
-from opendify.configuration.fields import setting
+from opendify.configuration.fields import setting, setting_without_default
 
 SECONDS_PER_DAY = 86_400
 FORM_OVERHEAD_BYTES = 1_048_576
@@ -37,6 +37,34 @@ class FileSettings:
         read.days(0, 36_500),
         "30",
         "Days after which an uploaded file is deleted, if its upload named no earlier time; 0 is never.",
+    )
+
+    proxy: bool = setting(
+        "FILES_PROXY",
+        read.flag,
+        "false",
+        "Whether files that an app makes are copied here and served under links of `PUBLIC_URL`, so that "
+        "clients need not reach Dify.",
+    )
+    public_url: str = setting_without_default(
+        "PUBLIC_URL",
+        read.public_url,
+        "",
+        "The address under which clients reach this service, without `/v1`; `FILES_PROXY` needs it.",
+    )
+    link_ttl_days: float = setting(
+        "FILES_LINK_TTL_DAYS",
+        read.days(0.01, 36_500),
+        "30",
+        "Days after which such a link ends, and the copy is deleted.",
+    )
+    secret_key: str | None = setting_without_default(
+        "SECRET_KEY",
+        read.token,
+        None,
+        "Signs links; all machines that share files need the same. Unset: the first use makes one in "
+        "`DATA_DIR`.",
+        is_secret=True,
     )
 
     @property

@@ -35,6 +35,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise SettingsError(*faults)
     settings = _build(Settings, values)
+    if settings.files.proxy and not settings.files.public_url:
+        raise SettingsError(
+            "FILES_PROXY needs PUBLIC_URL, the address under which clients reach this service"
+        )
     if faults := _misordered_times(settings):
         raise SettingsError(*faults)
     return settings

@@ -4,7 +4,7 @@ import json
 from typing import Protocol
 
 # DESIGN 5: the `type` belongs to the status, but for two.
-_TYPES = {429: "requests"} | dict.fromkeys((500, 502, 503, 504), "server_error")
+_TYPES = {429: "requests"} | dict.fromkeys((500, 502, 503, 504, 507), "server_error")
 _TYPES_BY_CODE = {"insufficient_quota": "insufficient_quota"}
 
 

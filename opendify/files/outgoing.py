@@ -1,0 +1,92 @@
+"""Files that apps make, copied for the caller when they are told of, and given out under links of our own."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from opendify.dify.client import DifyClient
+from opendify.errors import GatewayError
+from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped
+from opendify.files.links import FileLinkSigner
+from opendify.files.names import mime_type_of
+from opendify.records import Caller
+from opendify.settings import DifyApp
+from opendify.translate.file_links import Publish, published_at
+from opendify.translate.turn import AnswerFile
+
+# What Dify signs lies below this path, whatever host it believes to have.
+_DIFY_FILES: Final = "/files/"
+
+logger = logging.getLogger(__name__)
+
+
+class FilesOut:
+    """Copies only from the Dify server of the app that answers, and from nowhere else."""
+
+    def __init__(
+        self, keeper: FileKeeper, client: DifyClient, signer: FileLinkSigner, *, ttl_seconds: float
+    ) -> None:
+        """A copy is kept for `ttl_seconds`, if the operator's own limit is not shorter."""
+        self._keeper = keeper
+        self._client = client
+        self._signer = signer
+        self._ttl_seconds = ttl_seconds
+
+    def publisher(self, app: DifyApp, caller: Caller) -> Publish:
+        """Publishes what the app gives the caller; where copying fails, under Dify's own URL."""
+        as_dify_says = published_at(app.api_base)
+
+        def publish(file: AnswerFile) -> AnswerFile:
+            path = dify_file_path(file.url, app.api_base)
+            if path is None or file.is_shown:
+                return as_dify_says(file)
+            try:
+                return self._copied(file, path, app, caller)
+            except GatewayError as error:
+                # Without the path, which holds a signature.
+                logger.warning(
+                    "an app's file could not be copied", extra={"model": app.name, "error": error.code}
+                )
+                return as_dify_says(file)
+
+        return publish
+
+    def _copied(self, file: AnswerFile, path: str, app: DifyApp, caller: Caller) -> AnswerFile:
+        with file_failures_mapped(), self._keeper.draft() as draft:
+            said = self._client.download(app, path, draft.write)
+            facts = FileFacts(
+                filename=file.filename,
+                purpose="assistants_output",
+                mime_type=mime_type_of(file.mime_type or said, file.filename),
+                expires_after_seconds=self._ttl_seconds,
+            )
+            kept = self._keeper.keep(draft, caller, facts)
+        return replace(
+            file, url=self._signer.url_of(kept), id=kept.id, mime_type=kept.mime_type, size=kept.bytes
+        )
+
+
+def dify_file_path(url: str, api_base: str) -> str | None:
+    """Path and query under which the app's Dify server has the file; None where it is another's.
+
+    Dify may not know its own address: what lies below `/files/` is asked for at the
+    address that we know, so that no URL can lead anywhere else.
+    """
+    try:
+        parts, base = urlsplit(url), urlsplit(api_base)
+    except ValueError:
+        return None
+    is_its_own = parts.netloc in ("", base.netloc)
+    if not parts.path.startswith("/" if is_its_own else _DIFY_FILES):
+        return None
+    return urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+PublisherFor = Callable[[DifyApp, Caller], Publish]
+
+
+def as_dify_publishes(app: DifyApp, caller: Caller) -> Publish:  # noqa: ARG001 - Another may keep it for them.
+    """For an operator who lets clients reach Dify."""
+    return published_at(app.api_base)
