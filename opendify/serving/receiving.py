@@ -11,6 +11,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.http.unreader import Unreader
 
+from opendify.errors import FileStorageFull
 from opendify.serving.client_socket import LARGE_STEP_BYTES
 from opendify.serving.limits import ClientLimits
 from opendify.serving.spool import Spool
@@ -40,8 +41,7 @@ class RequestReceiver(RequestParser):
         """Take what the client sent next."""
         self.received_bytes += len(piece)
         if self.has_head:
-            self._received.spool.add(piece)
-            self._follow_body(piece)
+            self._take_body(piece)
         else:
             self._take_head(piece)
 
@@ -119,6 +119,14 @@ class RequestReceiver(RequestParser):
         self._head = bytearray()
         self._chunks: _ChunkEnd | None = None
         self._missing = 0
+
+    def _take_body(self, piece: bytes) -> None:
+        try:
+            self._received.spool.add(piece)
+        except OSError:
+            self.refuse(FileStorageFull("There is no room for so large a form at the moment."))
+        else:
+            self._follow_body(piece)
 
     def _take_head(self, piece: bytes) -> None:
         searched = max(0, len(self._head) - 3)

@@ -6,6 +6,7 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 
+from opendify.errors import FileStorageFull
 from opendify.serving.limits import ClientLimits
 from opendify.serving.receiving import RequestReceiver
 
@@ -196,3 +197,14 @@ class TestLargeForms:
 
         assert steps == 2
         receiver.forget()
+
+    def test_where_the_disk_takes_no_more_it_is_refused_in_words(self, tmp_path: Path) -> None:
+        (tmp_path / "in the way").write_text("")
+        receiver = _receiver(spool_folder=tmp_path / "in the way" / "incoming")
+        receiver.feed(FORM % (5 * MOST))
+        for _ in range(3):
+            receiver.feed(b"x" * MOST)
+
+        assert receiver.is_ready
+        with pytest.raises(FileStorageFull):
+            next(receiver)
