@@ -35,7 +35,9 @@ def backup(file: Path, *, force: bool, keep_hourly: int, keep_daily: int) -> Non
     with operating() as operator:
         manifest = write_backup(operator.place, file)
         # `/metrics` tells how old it is.
-        operator.settings.last_backup_path.touch()
+        noted = operator.settings.last_backup_path
+        noted.parent.mkdir(parents=True, exist_ok=True)
+        noted.touch()
     click.echo(f"{file}: {counted(manifest.conversations, 'conversation')}, sha256 {manifest.sha256}")
     if into_folder:
         _remove_outlived(folder, now, hourly=keep_hourly, daily=keep_daily)
