@@ -35,6 +35,7 @@ CALLER: Mapping[str, object] = {
     "GET /v1/dify/messages/<uuid:message_id>/suggested": None,
     "POST /v1/dify/messages/<uuid:message_id>/feedback": {"rating": "like"},
     "GET /v1/dify/models/<path:model>/parameters": None,
+    "GET /v1/dify/workflows/runs/<run_id>": None,
     "POST /v1/files": None,
     "GET /v1/files": None,
     "GET /v1/files/<file_id>": None,
@@ -54,7 +55,7 @@ ADMIN: Mapping[str, object] = {
 PLACED = {*EVERYBODY, *CALLER, *ADMIN}
 # Those that name no model.
 FORMS = {"POST /v1/audio/transcriptions", "POST /v1/audio/translations"}
-OF_THINGS = ("/v1/files", "/v1/dify/conversations", "/v1/dify/messages")
+OF_THINGS = ("/v1/files", "/v1/dify/conversations", "/v1/dify/messages", "/v1/dify/workflows")
 _OF_THINGS = {route for route in CALLER if any(each in route for each in OF_THINGS)}
 WITHOUT_MODEL = _OF_THINGS | FORMS | {"GET /v1/models"}
 # Where a good key may still meet what is not there, or an app that cannot.
