@@ -17,6 +17,7 @@ from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import ClientLeftEarly, ConversationNotFound, InvalidRequest, ModelNotFound
 from opendify.files.outgoing import PublisherFor, as_dify_publishes
+from opendify.paused_runs import PausedRuns, resume_run
 from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
 from opendify.runs.attempts import Attempt
 from opendify.runs.drain import Drain
@@ -36,14 +37,12 @@ from opendify.stores.forgiving import ForgivingStore
 from opendify.stores.housekeeping import Housekeeping
 from opendify.telemetry.instruments import CONVERSATIONS
 from opendify.telemetry.observation import Observation
-from opendify.translate.dify_reply import reply_reader
-from opendify.translate.dify_request import build_request
-from opendify.translate.held_back import HeldBackReader
+from opendify.translate.dify_request import DifyRequest, build_request
 from opendify.translate.openai_chat import ChatChoice, chat_completion
 from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
 from opendify.translate.openai_messages import read_turn
 from opendify.translate.openai_models import model_shape
-from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
+from opendify.translate.reply_pipeline import build_pipeline
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
 from opendify.translate.run_ids import seal_run_id
 from opendify.translate.turn import Reply, ReplyStarted, Turn, collect_reply
@@ -126,6 +125,7 @@ class Gateway:
         self._sleep = sleep
         self._memory = DifyMemory(client)
         self._files = files or FileDesk(client, settings.attachments, now=now)
+        self._paused_runs = PausedRuns(answers, now=now)
         forgiving_store = ForgivingStore(store)
         self._repeats = _repeats(settings, answers, self._drain, now, sleep)
         self._housekeeping = Housekeeping(
@@ -332,8 +332,9 @@ class Gateway:
         context = person.context
         profile = self._discovery.profile(app)
         user = dify_user(context, person.caller, self._settings.dify_user_prefix)
-        held = begin_turn(TurnRequest(turn, app, profile, person.caller, user, context), self._turn_tools)
-
+        asked = TurnRequest(turn, app, profile, person.caller, user, context)
+        resumption = self._paused_runs.find(asked)
+        held = begin_turn(asked, self._turn_tools)
         CONVERSATIONS.add(_kind_of_turn(turn, held))
         record = person.observation.begin_run(app.name, profile.mode, app.api_base)
 
@@ -348,27 +349,14 @@ class Gateway:
 
         def open_in(place: Place) -> OpenRun:
             _refuse_the_gone(person)
-            # Dify gives a file only to the user who uploaded it.
-            handed = files.hand_over(app, profile, held.user, turn.inputs)
-            _refuse_the_gone(person)
-            dify_request = build_request(
-                handed.beside(held.text),
-                app,
-                profile,
-                user=held.user,
-                files=handed.files,
-                conversation_id=held.conversation_id,
-                auto_generate_name=self._settings.auto_generate_name and not context.is_task,
-            )
-            reader = reply_reader(profile.mode, app.output, app.steps)
-            if app.hold_back and profile.is_moderated is not False:
-                reader = HeldBackReader(reader)
-            publish = self._publisher_for(app, person.caller)
-            pipeline = ReplyPipeline(reader, reply_filters(app.reasoning, turn.stop, app.citations, publish))
+            dify_request = resume_run(self._client, asked, resumption, held.user)
+            if dify_request is None:
+                dify_request = self._new_run(asked, held, files, person)
             if record.trace:
                 dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
-            return OpenRun(events, pipeline, place)
+            publish = self._publisher_for(app, person.caller)
+            return OpenRun(events, build_pipeline(app, profile, turn.stop, publish), place)
 
         return Run(
             open_run,
@@ -378,7 +366,24 @@ class Gateway:
             clock=self._clock,
             on_app_error=lambda: self._discovery.forget(app),
             seal_run_id=partial(seal_run_id, app_key=app.api_key, user=user),
+            on_answered=partial(self._paused_runs.answered, asked, resumption),
             record=record,
+        )
+
+    def _new_run(
+        self, asked: TurnRequest, held: HeldTurn, files: RequestFiles, person: Person
+    ) -> DifyRequest:
+        # Dify gives a file only to the user who uploaded it.
+        handed = files.hand_over(asked.app, asked.profile, held.user, asked.turn.inputs)
+        _refuse_the_gone(person)
+        return build_request(
+            handed.beside(held.text),
+            asked.app,
+            asked.profile,
+            user=held.user,
+            files=handed.files,
+            conversation_id=held.conversation_id,
+            auto_generate_name=self._settings.auto_generate_name and not asked.context.is_task,
         )
 
     def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn) -> None:

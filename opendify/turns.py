@@ -177,13 +177,7 @@ class ConversationTurn:
         self._store = tools.store
         self._claim = secrets.token_hex(12)
         self._began_at = self._claimed_at = tools.now()
-        self._scope = Scope(
-            model=request.app.name,
-            app_fingerprint=request.app.fingerprint,
-            caller=request.caller.id,
-            user=request.user,
-            chat_id=request.context.chat_id,
-        )
+        self._scope = scope_of(request)
         self._history = fingerprint(request.turn.history)
         self._conversation: StoredConversation | None = None
         self._is_named = False
@@ -412,9 +406,27 @@ class ConversationTurn:
         return taken if isinstance(taken, StoredConversation) else None
 
     def _match_key(self, transcript: Transcript, messages: Sequence[HistoryMessage]) -> str:
-        turn = self._request.turn
-        context = b"" if self._scope.chat_id else context_digest(turn.system, turn.inputs, messages)
-        return self._scope.match_key(transcript, context)
+        return match_key(self._request, self._scope, transcript, messages)
+
+
+def scope_of(request: TurnRequest) -> Scope:
+    """Inside of what the turn's conversation may be matched."""
+    return Scope(
+        model=request.app.name,
+        app_fingerprint=request.app.fingerprint,
+        caller=request.caller.id,
+        user=request.user,
+        chat_id=request.context.chat_id,
+    )
+
+
+def match_key(
+    request: TurnRequest, scope: Scope, transcript: Transcript, messages: Sequence[HistoryMessage]
+) -> str:
+    """Under what a conversation is found that has seen `messages`, whose digests `transcript` holds."""
+    turn = request.turn
+    context = b"" if scope.chat_id else context_digest(turn.system, turn.inputs, messages)
+    return scope.match_key(transcript, context)
 
 
 def _first_text(request: TurnRequest, tools: TurnTools, turn: Turn) -> RunText:

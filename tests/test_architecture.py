@@ -35,7 +35,7 @@ ROOMS = (
     ("translate",),
     ("conversations", "stores", "dify", "audit"),
     ("turns", "conversation_admin", "doctor", "files", "owners"),
-    ("runs", "attachments"),
+    ("runs", "attachments", "paused_runs"),
     ("gateway",),
     ("audio", "extras"),
     ("access",),

@@ -26,6 +26,7 @@ class RunPost:
     """What is posted: `body`, which is JSON, to `path` below the app's base URL.
 
     `client_socket` is the file number of the connection on which the answer is waited for, or -1.
+    Only `HttpxCarrier` knows another `method` than POST.
     """
 
     app: DifyApp
@@ -34,6 +35,7 @@ class RunPost:
     limits: RunLimits
     client_socket: int = -1
     traceparent: str = ""
+    method: str = "POST"
 
 
 class RunCarrier(Protocol):
@@ -54,7 +56,7 @@ class HttpxCarrier:
     def open(self, post: RunPost) -> Exchange:
         """See `RunCarrier.open`; its exchanges wake up five times a second instead of for the client."""
         request = self._client.build_request(
-            "POST",
+            post.method,
             post.app.api_base + post.path,
             content=post.body,
             headers={

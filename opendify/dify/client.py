@@ -94,10 +94,14 @@ class DifyClient:
         def stop(task_id: str) -> None:
             self._stop(app, stop_path.format(task_id=task_id), user)
 
-        post = RunPost(
-            app, request.path, encode_json(request.body), limits, client_socket, request.traceparent
-        )
-        exchange = self._carrier_for(app).open(post)
+        if request.goes_on:
+            post = RunPost(app, request.path, b"", limits, traceparent=request.traceparent, method="GET")
+            exchange = self._httpx_carrier(app).open(post)
+        else:
+            post = RunPost(
+                app, request.path, encode_json(request.body), limits, client_socket, request.traceparent
+            )
+            exchange = self._carrier_for(app).open(post)
         return EventStream(exchange, limits, self._clock, stop, partial(self._note_contact, app))
 
     def refuse_while_away(self, app: DifyApp) -> None:
@@ -271,6 +275,9 @@ class DifyClient:
         uses_sockets = self._transport is None and self._settings.dify_transport == "sockets"
         if uses_sockets and not proxy_stands_before(app.api_base):
             return self._sockets
+        return self._httpx_carrier(app)
+
+    def _httpx_carrier(self, app: DifyApp) -> HttpxCarrier:
         return HttpxCarrier(self._clients.get(app), self._settings.dify_connect_timeout_seconds)
 
 

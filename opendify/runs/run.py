@@ -11,6 +11,7 @@ from opendify.records import NOBODY, Client, Clock
 from opendify.runs.drain import Drain
 from opendify.telemetry.instruments import CONVERSATIONS
 from opendify.telemetry.observation import Observation, RunRecord
+from opendify.translate.human_input import PausedRun
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.turn import ReplyEvent, ReplyStarted
 from opendify.turns import HeldTurn
@@ -53,13 +54,15 @@ class Run:
         clock: Clock = time.monotonic,
         on_app_error: Callable[[], None] = lambda: None,
         seal_run_id: Callable[[str], str] = lambda run_id: run_id,
+        on_answered: Callable[[str, PausedRun | None], None] = lambda *_: None,
         record: RunRecord | None = None,
     ) -> None:
         """`open_run` starts the run as `held` tells, at once and again where its conversation is gone:
         then in the place at Dify that the run before hands over.
 
         `seal_run_id` makes what a client gets of a workflow run's id.
-        `on_app_error` learns that the app is not what it was taken for; `record` how the run went.
+        `on_app_error` learns that the app is not what it was taken for; `record` how the run went;
+        `on_answered` what the client was given, and what the run waits for where that is a question.
         """
         self._open_run = open_run
         self._held = held
@@ -69,6 +72,7 @@ class Run:
         self._looked_at = clock()
         self._on_app_error = on_app_error
         self._seal_run_id = seal_run_id
+        self._on_answered = on_answered
         self._record = record or Observation().begin_run("", "")
         self._failed_at_dify = False
         self._was_settled = False
@@ -141,6 +145,7 @@ class Run:
             self._held.abandon(may_have_begun=True)
         else:
             self._held.finish(answer)
+            self._on_answered(answer, self._open.pipeline.paused)
 
     def close(self) -> None:
         """See `ReplySource.close`."""

@@ -13,6 +13,7 @@ from opendify.simulator import (
     routes_control,
     routes_conversations,
     routes_files,
+    routes_human_input,
     routes_run,
 )
 from opendify.simulator.errors import DifyError, internal_error
@@ -28,6 +29,7 @@ _BLUEPRINTS = (
     routes_conversations.blueprint,
     routes_files.blueprint,
     routes_files.signed_blueprint,
+    routes_human_input.blueprint,
     routes_control.blueprint,
 )
 _DEFAULT_OPTIONS = SimulatorOptions()

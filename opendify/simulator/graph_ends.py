@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from opendify.simulator import events, nodes
 from opendify.simulator.graph_state import GraphRun
+from opendify.simulator.memory import PausedForm
 from opendify.simulator.model import count_tokens
 from opendify.simulator.usage import build_usage, empty_usage, with_timings
 
@@ -31,9 +32,11 @@ def finish(run: GraphRun, status: str, outputs: Json | None, error: str | None) 
         yield from _end_chatflow(run, finished, stopped=status == "stopped")
 
 
-def pause(run: GraphRun) -> Iterator[Json]:
-    """A human input node asks its question, and the stream ends."""
+def pause(run: GraphRun, go_on: Callable[[], Iterator[Json]]) -> Iterator[Json]:
+    """A human input node asks its question, and the stream ends; `go_on` is what follows the reply."""
     form = _build_form(run)
+    waiting = PausedForm(run.turn.app_key, run.turn.user, run.turn.run_id, ("yes", "no"), go_on)
+    run.turn.world.store.add_form(str(form["form_token"]), waiting)
     yield nodes.graph_event(run.turn, "human_input_required", form)
     outcome = run.turn.outcome
     outcome.status = "paused"
@@ -103,9 +106,12 @@ def _build_form(run: GraphRun) -> Json:
         "form_id": str(uuid.uuid4()),
         "node_id": "human",
         "node_title": "Human Input",
-        "form_content": "Approve?",
-        "inputs": [],
-        "actions": [{"id": "yes", "title": "Yes", "button_style": "primary"}],
+        "form_content": "Approve? {{#$output.comment#}}",
+        "inputs": [{"type": "paragraph", "output_variable_name": "comment"}],
+        "actions": [
+            {"id": "yes", "title": "Yes", "button_style": "primary"},
+            {"id": "no", "title": "No", "button_style": "default"},
+        ],
         "display_in_ui": True,
         "form_token": str(uuid.uuid4()),
         "resolved_default_values": {},

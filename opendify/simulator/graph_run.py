@@ -30,7 +30,7 @@ def run_graph(turn: Turn, prompt: Sequence[PromptMessage]) -> Iterator[Json]:
     result = NodeResult(variables, None, variables, files=run.given_files())
     yield from run.pass_node("start", "start", "Start", result)
     if "PAUSE" in turn.words and turn.quirks.pauses:
-        yield from pause(run)
+        yield from pause(run, lambda: _to_its_end(run))
     else:
         yield from _to_its_end(run)
 

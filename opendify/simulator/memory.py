@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from opendify.simulator.model import PromptMessage
@@ -98,6 +98,20 @@ class ReceivedRequest:
     body: object
 
 
+@dataclass
+class PausedForm:
+    """A form that a run waits for; `go_on` gives what the run still has to say, once."""
+
+    app_key: str
+    user: str
+    run_id: str
+    action_ids: tuple[str, ...]
+    go_on: Callable[[], Iterator[Json]]
+    chosen: str | None = None
+    inputs: Json = field(default_factory=dict)
+    told: list[Json] = field(default_factory=list)
+
+
 class Store:
     """All rows of one simulator."""
 
@@ -113,6 +127,7 @@ class Store:
             self.uploads: dict[str, Upload] = {}
             self.tasks: dict[str, Task] = {}
             self.workflow_runs: dict[str, Json] = {}
+            self.forms: dict[str, PausedForm] = {}
             self.requests: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
             self.counts: Counter[str] = Counter()
             self.active: Counter[str] = Counter()
@@ -160,6 +175,19 @@ class Store:
     def add_workflow_run(self, run_id: str, row: Json) -> None:
         with self._lock:
             self.workflow_runs[run_id] = row
+
+    def add_form(self, token: str, form: PausedForm) -> None:
+        with self._lock:
+            self.forms[token] = form
+
+    def find_form(self, *, app_key: str, token: str = "", run_id: str = "") -> PausedForm | None:
+        """By its token, or by its run; another app's is not found."""
+        with self._lock:
+            forms = [self.forms.get(token)] if token else list(self.forms.values())
+        return next(
+            (form for form in forms if form and form.app_key == app_key and (token or form.run_id == run_id)),
+            None,
+        )
 
     def add_task(self, task: Task) -> None:
         with self._lock:

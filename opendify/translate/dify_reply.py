@@ -23,18 +23,20 @@ from opendify.translate.dify_files import AnswerFiles, holds_files_only
 from opendify.translate.dify_outputs import WorkflowText, answer_from_outputs
 from opendify.translate.dify_steps import StepReader
 from opendify.translate.dify_usage import UsageTally, read_price, read_usage
+from opendify.translate.human_input import PausedRun, form_text, read_form
 from opendify.translate.turn import (
     AnswerFile,
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
+    TextDelta,
     TextReplaced,
     text_deltas,
     thought_deltas,
 )
 from opendify.wire import dify
 
-_PAUSED = "The app waits for human input, which this API cannot give"
+_PAUSED = "The app waits for human input, which cannot be given here"
 
 
 class ReplyReader(Protocol):
@@ -43,6 +45,11 @@ class ReplyReader(Protocol):
     @property
     def ended(self) -> bool:
         """True once `ReplyEnded` was given; what comes after it is of no interest."""
+        ...
+
+    @property
+    def paused(self) -> PausedRun | None:
+        """What the run waits for, where it ended with a question."""
         ...
 
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
@@ -71,6 +78,8 @@ class _Reader(ABC):
 
     def __init__(self, steps: Steps) -> None:
         self.ended = False
+        self.paused: PausedRun | None = None
+        self._question = ""
         self._started = False
         self._tally = UsageTally()
         self._steps = StepReader(steps)
@@ -92,10 +101,30 @@ class _Reader(ABC):
                 yield from self._steps.read(event)
             case dify.ErrorEvent():
                 raise error_from_event(event)
+            case dify.HumanInputRequired():
+                self._take_form(event)
             case dify.WorkflowPaused():
-                raise DifyAppError(_PAUSED).after_work()
+                yield from self._ask()
             case _:
                 yield from self._read(event)
+
+    def _take_form(self, event: dify.HumanInputRequired) -> None:
+        """Of several forms the first is asked; the run asks the others when it goes on."""
+        form = None if self.paused else read_form(event)
+        if form:
+            self.paused = form
+            self._question = form_text(event.data.form_content or "", form)
+
+    def _ask(self) -> Iterator[ReplyEvent]:
+        if self.paused is None:
+            raise DifyAppError(_PAUSED).after_work()
+        yield TextDelta(f"\n\n{self._question}" if self._said_something() else self._question)
+        self.ended = True
+        yield ReplyEnded(self._tally.usage())
+
+    @abstractmethod
+    def _said_something(self) -> bool:
+        """Whether any of the answer was given."""
 
     @abstractmethod
     def _names_the_reply(self, event: dify.Event) -> bool:
@@ -136,6 +165,9 @@ class ChatReplyReader(_Reader):
         if not self._run_finished:
             raise DifyError("Dify closed the stream before `message_end`")
         yield self._end(None)
+
+    def _said_something(self) -> bool:
+        return self._text_was_sent
 
     def _names_the_reply(self, event: dify.Event) -> bool:
         return bool(event.conversation_id or event.message_id)
@@ -213,6 +245,9 @@ class WorkflowReplyReader(_Reader):
         if not self.ended:
             raise DifyError("Dify closed the stream before `workflow_finished`")
         yield from ()
+
+    def _said_something(self) -> bool:
+        return self._text.was_sent
 
     def _names_the_reply(self, event: dify.Event) -> bool:
         return bool(event.task_id)

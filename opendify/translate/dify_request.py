@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote, urlencode
 
 from opendify.errors import InvalidRequest
 from opendify.records import AppProfile, InputField
@@ -25,12 +26,16 @@ _TEXT_TYPES = frozenset({"text-input", "paragraph"})
 
 @dataclass(frozen=True, slots=True)
 class DifyRequest:
-    """One run: where to post, what to post, and where to stop it (`{task_id}` left open)."""
+    """One run: where to post, what to post, and where to stop it (`{task_id}` left open).
+
+    A run that `goes_on` is listened to by GET; of its body only the `user` counts.
+    """
 
     path: str
     stop_path: str
     body: Mapping[str, object] = field(repr=False)
     traceparent: str = ""
+    goes_on: bool = False
 
     def traced(self, trace_id: str, traceparent: str) -> "DifyRequest":
         """The same as a part of a trace; Dify reads the body since 1.7, the header since 1.8."""
@@ -51,6 +56,12 @@ class _ModeRow:
     stop_path: str
     place_query: Callable[[RunText, DifyApp, AppProfile], Mapping[str, object]]
     has_conversations: bool
+
+
+def build_resumption(run_id: str, mode: AppMode, user: str) -> DifyRequest:
+    """What tells the rest of a run that was paused; `run_id` is the workflow run's."""
+    path = f"/workflow/{quote(run_id, safe='')}/events?{urlencode({'user': user})}"
+    return DifyRequest(path, _MODES[mode].stop_path, {"user": user}, goes_on=True)
 
 
 def build_request(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.human_input import PausedRun
 from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced, text_deltas
 from opendify.wire import dify
 
@@ -23,6 +24,11 @@ class HeldBackReader:
     def ended(self) -> bool:
         """See `ReplyReader.ended`."""
         return self._reader.ended
+
+    @property
+    def paused(self) -> PausedRun | None:
+        """See `ReplyReader.paused`."""
+        return self._reader.paused
 
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         """See `ReplyReader.feed`."""

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from opendify.errors import GatewayError
-from opendify.settings import CitationStyle, Reasoning
+from opendify.records import AppProfile
+from opendify.settings import CitationStyle, DifyApp, Reasoning
 from opendify.translate.citation_filters import citation_filters
-from opendify.translate.dify_reply import ReplyReader
+from opendify.translate.dify_reply import ReplyReader, reply_reader
 from opendify.translate.file_links import FileLinks, Publish, as_it_is
+from opendify.translate.held_back import HeldBackReader
+from opendify.translate.human_input import PausedRun
 from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
@@ -31,6 +34,16 @@ def reply_filters(
     return [FileLinks(publish), *filters[reasoning], *cutters, *citation_filters(citations)]
 
 
+def build_pipeline(
+    app: DifyApp, profile: AppProfile, stop: Sequence[str], publish: Publish = as_it_is
+) -> "ReplyPipeline":
+    """What reads and filters one stream of `app`."""
+    reader = reply_reader(profile.mode, app.output, app.steps)
+    if app.hold_back and profile.is_moderated is not False:
+        reader = HeldBackReader(reader)
+    return ReplyPipeline(reader, reply_filters(app.reasoning, stop, app.citations, publish))
+
+
 class ReplyPipeline:
     """Dify's events in, `ReplyEvent`s out, as one request wants them."""
 
@@ -47,6 +60,11 @@ class ReplyPipeline:
     def upstream_ended(self) -> bool:
         """True once Dify itself said that the answer is whole; a `stop` sequence may end it earlier."""
         return self._reader.ended
+
+    @property
+    def paused(self) -> PausedRun | None:
+        """What the run waits for, where the answer is a question."""
+        return self._reader.paused
 
     def feed(self, events: Iterable[dify.StreamEvent]) -> Iterator[ReplyEvent]:
         """What `events`, the fruit of one read, say.

@@ -213,6 +213,26 @@ class WorkflowFinished(Event, frozen=True, tag="workflow_finished"):
     data: WorkflowFinishedData = WorkflowFinishedData()
 
 
+class HumanInputRequiredData(msgspec.Struct, frozen=True):
+    """A form: `actions` are objects with `id` and `title`, `inputs` its fields.
+
+    `form_token` is null where the form goes out by other channels.
+    """
+
+    form_content: str | None = None
+    form_token: str | None = None
+    inputs: object = None
+    actions: object = None
+    expiration_time: object = None
+
+
+class HumanInputRequired(Event, frozen=True, tag="human_input_required"):
+    """A node asks a person (since 1.13.0); `workflow_paused` follows."""
+
+    workflow_run_id: str | None = None
+    data: HumanInputRequiredData = HumanInputRequiredData()
+
+
 class WorkflowPaused(Event, frozen=True, tag="workflow_paused"):
     """The run waits for a person (since 1.13.0); the stream closes after it."""
 
@@ -244,6 +264,7 @@ KnownEvent = (
     | AgentLog
     | WorkflowStarted
     | WorkflowFinished
+    | HumanInputRequired
     | WorkflowPaused
 )
 StreamEvent = KnownEvent | UnknownEvent

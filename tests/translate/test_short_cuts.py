@@ -9,6 +9,7 @@ from opendify.configuration.model_table import REASONINGS
 from opendify.errors import GatewayError
 from opendify.settings import AppMode, Reasoning
 from opendify.translate.dify_reply import ReplyReader, reply_reader
+from opendify.translate.human_input import PausedRun
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ReplyWriter
@@ -30,6 +31,10 @@ class LongWayReader:
     @property
     def ended(self) -> bool:
         return self._reader.ended
+
+    @property
+    def paused(self) -> PausedRun | None:
+        return self._reader.paused
 
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         return self._reader.feed(event)
