@@ -48,7 +48,7 @@ KNOWN = (
         ),
         pytest.param(
             '"event":"message_file","id":"f","type":"image","belongs_to":"assistant","url":"/files/f"',
-            dify.MessageFile(**IDS, id="f", type="image", url="/files/f"),
+            dify.MessageFile(**IDS, id="f", type="image", belongs_to="assistant", url="/files/f"),
             id="message_file",
         ),
         pytest.param(
