@@ -135,11 +135,12 @@ def proxy_stands_before(url: str) -> bool:
 
 def app_headers(app: DifyApp) -> Mapping[str, str]:
     """What every call to an app bears."""
-    return {
-        **app.headers,
-        "Authorization": f"Bearer {app.api_key}",
-        "User-Agent": f"OpenDify/{__version__}",
-    }
+    return {**headers_without_key(app), "Authorization": f"Bearer {app.api_key}"}
+
+
+def headers_without_key(app: DifyApp) -> Mapping[str, str]:
+    """What gets a request to the app's server, but opens nothing there."""
+    return {**app.headers, "User-Agent": f"OpenDify/{__version__}"}
 
 
 def _run_headers(app: DifyApp) -> Mapping[str, str]:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from opendify.dify.carriers import app_headers
+from opendify.dify.carriers import headers_without_key
 from opendify.dify.failures import dify_errors_mapped
 from opendify.errors import DifyError, DifyTimeout
 from opendify.records import Clock
@@ -35,11 +35,13 @@ def download(
     """
     base = urlsplit(app.api_base)
     until = clock() + _WHOLE_SECONDS
+    # Dify's links are signed. With the key, one that an app's output made up could read what others said.
+    headers = {**headers_without_key(app), "Accept-Encoding": "identity"}
     url = f"{base.scheme}://{base.netloc}/{path.lstrip('/')}"
     with (
         dify_errors_mapped(),
         client.stream(
-            "GET", url, headers=app_headers(app), timeout=_SILENCE_SECONDS, follow_redirects=False
+            "GET", url, headers=headers, timeout=_SILENCE_SECONDS, follow_redirects=False
         ) as response,
     ):
         if response.status_code != 200:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from opendify.dify.client import DifyClient
 from opendify.errors import GatewayError
@@ -72,14 +72,18 @@ def dify_file_path(url: str, api_base: str) -> str | None:
     """Path and query under which the app's Dify server has the file; None where it is another's.
 
     Dify may not know its own address: what lies below `/files/` is asked for at the
-    address that we know, so that no URL can lead anywhere else.
+    address that we know, so that no URL can lead anywhere else. Nothing else of the
+    server is asked for, whatever an app's output calls a file.
     """
     try:
         parts, base = urlsplit(url), urlsplit(api_base)
     except ValueError:
         return None
     is_its_own = parts.netloc in ("", base.netloc)
-    if not parts.path.startswith("/" if is_its_own else _DIFY_FILES):
+    prefix = base.path.removesuffix("/v1") if is_its_own else ""
+    places = (_DIFY_FILES, prefix + _DIFY_FILES)
+    leads_up = {".", ".."} & set(unquote(parts.path).replace("\\", "/").split("/"))
+    if leads_up or not parts.path.startswith(places):
         return None
     return urlunsplit(("", "", parts.path, parts.query, ""))
 

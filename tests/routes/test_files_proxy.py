@@ -55,6 +55,7 @@ def test_the_answer_links_to_a_copy_that_needs_no_key(client: FlaskClient, dify:
     assert file["url"].startswith(f"https://ai.example/v1/files/{file['id']}/content?token=")
     (fetched,) = dify.asked("other")
     assert str(fetched.url) == f"http://dify.test{URL}"
+    assert "Authorization" not in fetched.headers, "a link that an app made up opens nothing"
     parts = urlsplit(file["url"])
     served = client.get(f"{parts.path}?{parts.query}")
     assert (served.data, served.content_type) == (PNG, "image/png")
@@ -119,7 +120,12 @@ def test_another_host_is_never_asked(client: FlaskClient, dify: MockDify) -> Non
     ("url", "path"),
     [
         ("/files/a?b=c", "/files/a?b=c"),
-        ("https://dify.example/anything/a", "/anything/a"),
+        ("https://dify.example/files/tools/a.png", "/files/tools/a.png"),
+        ("https://dify.example/anything/a", None),
+        ("/v1/conversations?user=another", None),
+        ("/files/../v1/conversations?user=another", None),
+        ("/files/%2e%2e/v1/conversations?user=another", None),
+        ("/files/..\\v1/conversations?user=another", None),
         ("http://api:5001/files/tools/a.png?sign=x", "/files/tools/a.png?sign=x"),
         ("http://10.0.0.1/admin", None),
         ("https://user@dify.example/a", None),
@@ -132,3 +138,8 @@ def test_another_host_is_never_asked(client: FlaskClient, dify: MockDify) -> Non
 )
 def test_only_what_the_apps_own_server_has_is_fetched(url: str, path: str | None) -> None:
     assert dify_file_path(url, "https://dify.example/v1") == path
+
+
+def test_a_server_below_a_prefix_may_have_its_files_there() -> None:
+    assert dify_file_path("https://ai.example/dify/files/a", "https://ai.example/dify/v1") == "/dify/files/a"
+    assert dify_file_path("http://api:5001/dify/files/a", "https://ai.example/dify/v1") is None
