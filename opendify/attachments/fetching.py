@@ -37,7 +37,10 @@ LookUp = Callable[[str, int], list[str]]
 
 def look_up(host: str, port: int) -> list[str]:
     """What the system's resolver says."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # A label that is empty or too long.
+        raise OSError("no name of a host") from error
     return [str(each[4][0]) for each in found]
 
 
@@ -109,10 +112,11 @@ def _checked_url(text: str, param: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
         port = url.port or _PORTS.get(url.scheme)
-        url.raw_host.decode("ascii")
+        # `host` itself raises for what only looks like an international name.
+        has_host = bool(url.host) and url.raw_host.isascii()
     except (httpx.InvalidURL, UnicodeError, ValueError):
         raise _cannot(param, "it is no URL") from None
-    if url.scheme not in _PORTS or not url.host:
+    if url.scheme not in _PORTS or not has_host:
         raise _cannot(param, "only http and https URLs are fetched")
     if url.userinfo:
         raise _cannot(param, "it holds a user name or a password")

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import unicodedata
 from typing import Final
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -44,11 +45,12 @@ def _unwrapped(address: Address) -> list[Address]:
 
 def is_plainly_private(host: str) -> bool:
     """Whether `host`, as a URL bears it, can be told to be private without asking anybody."""
-    name = host.strip("[]").rstrip(".").lower()
+    # Whoever asks for a name folds its digits and letters first.
+    name = unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
     if ":" in name:
         return not is_public(name)
     try:
         # Also the forms that only resolvers know: `127.1`, `0x7f000001`, `2130706433`.
         return not is_public(socket.inet_ntoa(socket.inet_aton(name)))
-    except OSError:
+    except (OSError, ValueError):
         return "." not in name or name.endswith(tuple(f".{suffix}" for suffix in _PRIVATE_NAMES))

@@ -61,7 +61,7 @@ def markdown_link(file: AnswerFile) -> str:
     """`![name](url)` for an image, `[name](url)` for others."""
     name = _BREAKS_NAMES.sub(" ", file.filename).strip() or "file"
     mark = "!" if file.type == "image" else ""
-    return f"{mark}[{name}]({quote(file.url, safe=_PLAIN_IN_URLS)})"
+    return f"{mark}[{name}]({quote(file.url, safe=_PLAIN_IN_URLS, errors='replace')})"
 
 
 def _is_web_address(url: str) -> bool:

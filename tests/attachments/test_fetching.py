@@ -13,7 +13,7 @@ import pytest
 
 from opendify.attachments.fetching import Fetcher, FetchLimits
 from opendify.attachments.local_files import LocalFile, RemoteFile
-from opendify.errors import ClientLeftEarly, GatewayError, InvalidRequest
+from opendify.errors import ClientLeftEarly, FileNotFetched, GatewayError, InvalidRequest
 from opendify.records import Clock
 from tests.fakes.clocks import FakeClock
 from tests.fakes.files import PNG
@@ -177,6 +177,14 @@ def test_a_private_address_is_never_connected_to(url: str) -> None:
 
     assert (caught.value.status, caught.value.code) == (400, "file_not_fetched")
     assert backend.connected == []
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".test", "a..test", ".test", "xn--", "%00"])
+def test_a_host_that_cannot_be_is_refused(host: str) -> None:
+    file = RemoteFile("image", "a", "p", f"http://{host}/")
+
+    with pytest.raises(FileNotFetched):
+        Fetcher(backend=Rerouted(9)).fetch(file, LIMITS, lambda: None)
 
 
 def test_one_private_address_among_public_ones_is_enough(web: Web) -> None:

@@ -60,6 +60,7 @@ def test_all_others_are_not(address: str) -> None:
         "[::1]",
         "10.0.0.1",
         "metadata.google.internal",
+        "\uff11\uff12\uff17.0.0.1",
         "",
     ],
 )
@@ -67,6 +68,8 @@ def test_what_is_plainly_private_is_told_without_asking(host: str) -> None:
     assert is_plainly_private(host)
 
 
-@pytest.mark.parametrize("host", ["example.com", "93.184.216.34", "[2606:2800:220:1::1]", "bücher.example"])
+@pytest.mark.parametrize(
+    "host", ["example.com", "93.184.216.34", "[2606:2800:220:1::1]", "bücher.example", "a\0.example"]
+)
 def test_what_may_be_public_is_not(host: str) -> None:
     assert not is_plainly_private(host)
