@@ -167,6 +167,7 @@ def worker_abort(worker: Worker) -> None:
 def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """The worker has ended but for what it left behind."""
     leaving.finish_leaving(worker)
+    metrics_folder.METRICS_FOLDER.note_recycled(worker)
 
 
 def child_exit(_arbiter: Arbiter, worker: Worker) -> None:

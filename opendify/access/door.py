@@ -12,6 +12,7 @@ from opendify.audit.log import AuditLog
 from opendify.errors import GatewayError, PermissionDenied, Unauthorized, UsageLimited
 from opendify.records import Caller, Clock, Headers
 from opendify.stores.windows import UNLIMITED, Amount
+from opendify.telemetry.instruments import REFUSED_KEYS
 
 
 class Door:
@@ -72,8 +73,9 @@ class Door:
         if window is None or window.is_let_in:
             self.note(reason, headers, peer, caller)
             return Unauthorized(message)
+        REFUSED_KEYS.add("too_many_failures")
         if self._limiter.is_first(name, window.ends_at):
-            self.note("too many failures", headers, peer, "")
+            self._write("too many failures", headers, peer, "")
         return UsageLimited(
             "Too many requests with a wrong API key came from your address; check the key, "
             "and try again in a minute.",
@@ -88,7 +90,11 @@ class Door:
         return client_address(peer or "", headers.get("X-Forwarded-For") or "", self._trusted_proxies)
 
     def note(self, reason: str, headers: Headers, peer: str | None, caller: str) -> None:
-        """Write down that somebody was refused; `caller` is empty where nobody knows who."""
+        """Count that somebody was refused, and write it down; `caller` is empty where nobody knows who."""
+        REFUSED_KEYS.add(reason.replace(" ", "_"))
+        self._write(reason, headers, peer, caller)
+
+    def _write(self, reason: str, headers: Headers, peer: str | None, caller: str) -> None:
         address = self._address(headers, peer)
         facts = {"caller": caller} if caller else {}
         self._audit.note_refusal("access refused", reason=reason, address=str(address or "unknown"), **facts)

@@ -14,6 +14,7 @@ from opendify.errors import AccessUnknown
 from opendify.records import Caller, CallerLimits, Clock
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.keys import KeyStore, StoredKey
+from opendify.telemetry.instruments import STORE_ERRORS
 
 FRESH_SECONDS: Final = 2.0
 """A revocation is known everywhere after so long."""
@@ -91,6 +92,13 @@ class KnownKeys:
             return None
         return known
 
+    def hold_any(self) -> bool:
+        """Whether somebody may hold a stored key that was not revoked; asks the store."""
+        try:
+            return any(not key.revoked_at for key in self._store.all())
+        except StoreUnavailable:
+            return True
+
     def forget(self) -> None:
         """Ask the store for every key anew."""
         self._entries.clear()
@@ -143,7 +151,7 @@ class KnownKeys:
         try:
             return self._store.find(id)
         except StoreUnavailable:
-            self.failures += 1
+            self._fail()
             self._leave_alone_until = self._clock() + _LEAVE_ALONE_SECONDS
             logger.warning("the store of keys did not answer", exc_info=True)
             raise
@@ -161,7 +169,11 @@ class KnownKeys:
         try:
             self._store.note_use(known.stored.id, now)
         except StoreUnavailable:
-            self.failures += 1
+            self._fail()
+
+    def _fail(self) -> None:
+        self.failures += 1
+        STORE_ERRORS.add("keys")
 
     def _make_room(self, id: str) -> None:  # noqa: A002
         if id in self._entries or len(self._entries) < self._most_known:

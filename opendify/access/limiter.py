@@ -13,6 +13,7 @@ from opendify.records import Caller, CallerLimits, Clock
 from opendify.settings.access import OnStoreFailure
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.windows import UNLIMITED, Amount, Window, WindowStore
+from opendify.telemetry.instruments import LIMIT_HITS, STORE_ERRORS
 
 _CLEAN_UP_SECONDS: Final = 600.0
 _LEAVE_ALONE_SECONDS: Final = 1.0
@@ -153,6 +154,7 @@ class Limiter:
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1
+        STORE_ERRORS.add("limits")
         self._leave_alone_until = self._clock() + _LEAVE_ALONE_SECONDS
         logger.warning("limits could not be counted", exc_info=error)
 
@@ -188,7 +190,8 @@ class Limiter:
             return True
 
     def _note(self, caller: str, what: str, until: float) -> None:
-        """One line in each window, not one for each request that is refused in it."""
+        """One line in each window, not one for each request that is refused in it; all are counted."""
+        LIMIT_HITS.add(what.replace(" ", "_"))
         if self.is_first(f"{what} of {caller}", until):
             self._audit.note_refusal("limit reached", caller=caller, limit=what)
 

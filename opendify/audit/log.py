@@ -14,6 +14,7 @@ from typing import Final
 
 from opendify.audit.chain import START, TORN, Finding, Link, read_link, torn_digest, verify, write_entry
 from opendify.records import Clock
+from opendify.telemetry.instruments import STORE_ERRORS
 
 _TAIL_BYTES: Final = 65_536
 _MOST_CHARS: Final = 500
@@ -48,6 +49,7 @@ class AuditLog:
             self._write(event, facts)
         except OSError as error:
             self.failures += 1
+            STORE_ERRORS.add("audit_log")
             logger.error("the audit log cannot be written", extra={"error": error.strerror})  # noqa: TRY400 - Known.
 
     def note_refusal(self, event: str, **facts: object) -> None:

@@ -23,6 +23,7 @@ from opendify.telemetry.processes import forget_process, note_process
 
 _PREFIX: Final = f"opendify-metrics-{os.getuid()}-"
 _MASTER: Final = "master"
+_RECYCLED: Final = "recycled-"
 # A folder that is not locked yet may be another master's, which has just made it.
 _YOUNG_SECONDS: Final = 60.0
 
@@ -68,13 +69,21 @@ class MetricsFolder:
             note_process(self._path, name)
             metrics.join(self._path, name)
 
+    def note_recycled(self, worker: Worker) -> None:
+        """In a worker that has ended as it should: it had served as many requests as it may."""
+        number = self._numbers.get(worker.age)
+        if self._path and number is not None and worker.nr >= worker.max_requests and not worker.aborted:
+            with contextlib.suppress(OSError):
+                (self._path / f"{_RECYCLED}{number}").touch()
+
     def bury(self, worker: Worker) -> None:
         """In the master, once the worker has ended in whatever way: nothing of it is in progress."""
         number = self._numbers.pop(worker.age, None)
         if self._path and number is not None:
             from prometheus_client.multiprocess import mark_process_dead
 
-            WORKER_EXITS.add("unasked" if worker.alive else "dismissed")
+            was_recycled = _taken_away(self._path / f"{_RECYCLED}{number}")
+            WORKER_EXITS.add(_cause(worker, was_recycled=was_recycled))
             mark_process_dead(number, str(self._path))  # type: ignore[no-untyped-call]
             forget_process(self._path, str(number))
 
@@ -91,6 +100,18 @@ def shared_memory() -> Path:
     """Where a folder is in memory, if the machine has such a place: numbers change with each request."""
     memory = Path("/dev/shm")  # noqa: S108 - The folder in it has a random name and is the user's alone.
     return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _cause(worker: Worker, *, was_recycled: bool) -> str:
+    if not worker.alive:
+        return "dismissed"
+    return "recycled" if was_recycled else "unasked"
+
+
+def _taken_away(mark: Path) -> bool:
+    was_there = mark.exists()
+    mark.unlink(missing_ok=True)
+    return was_there
 
 
 def _remove_left_behind(parent: Path) -> None:

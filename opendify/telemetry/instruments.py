@@ -57,6 +57,10 @@ ABORTED: Final = counter(
     "opendify_streams_aborted_total", "Streams that began and ended with an error.", "reason"
 )
 AUTH_FAILURES: Final = counter("opendify_auth_failures_total", "Requests without a key that opens.", "reason")
+REFUSED_KEYS: Final = counter("opendify_refused_keys_total", "Keys that did not open, by why.", "reason")
+LIMIT_HITS: Final = counter(
+    "opendify_limit_hits_total", "Requests beyond what their key may in a minute, or at once.", "limit"
+)
 
 RUNS: Final = counter("opendify_upstream_requests_total", "Runs at Dify.", "model", "outcome")
 RUN_SECONDS: Final = histogram("opendify_upstream_duration_seconds", "What a run at Dify took.", "model")
@@ -80,7 +84,9 @@ STORE_SECONDS: Final = histogram(
 )
 
 WORKER_EXITS: Final = counter(
-    "opendify_worker_exits_total", "Workers that ended: `dismissed` by the master, or `unasked`.", "cause"
+    "opendify_worker_exits_total",
+    "Workers that ended: `dismissed` by the master, `recycled` by GUNICORN_MAX_REQUESTS, or `unasked`.",
+    "cause",
 )
 RELOAD_SUCCESS: Final = gauge(
     "opendify_config_reload_success", "Whether the last reading of the configuration was good.", mode="max"

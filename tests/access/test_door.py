@@ -15,6 +15,7 @@ from opendify.settings import Settings
 from opendify.stores.keys import StoredKey
 from tests.fakes.clocks import FakeClock
 from tests.fakes.memory_keys import made_key
+from tests.fakes.metrics_page import Counted
 from tests.fakes.mock_dify import MockDify
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.settings import make_settings
@@ -74,6 +75,8 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 def test_who_guesses_is_slowed_and_who_knows_is_not(make: Callable[..., Service]) -> None:
     service = make(FAILED_LOGINS_PER_MINUTE="3")
+    wrong = Counted("opendify_refused_keys_total", reason="wrong_key")
+    slowed = Counted("opendify_refused_keys_total", reason="too_many_failures")
     for _ in range(3):
         assert_openai_error(service.models("sk-wrong-1234567890"), 401, "invalid_api_key")
 
@@ -84,6 +87,7 @@ def test_who_guesses_is_slowed_and_who_knows_is_not(make: Callable[..., Service]
     assert service.models("sk-wrong-1234567890", "192.0.2.2").status_code == 401
     service.now.advance(60)
     assert service.models("sk-wrong-1234567890").status_code == 401
+    assert (wrong.more, slowed.more) == (5, 1)
 
 
 def test_one_subscriber_has_not_a_try_for_each_of_his_addresses(make: Callable[..., Service]) -> None:

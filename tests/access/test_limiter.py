@@ -14,6 +14,7 @@ from opendify.records import Caller, CallerLimits
 from opendify.settings.access import OnStoreFailure
 from tests.fakes.clocks import FakeClock
 from tests.fakes.memory_keys import MemoryWindows
+from tests.fakes.metrics_page import Counted
 
 NOW = 1_700_000_000.0
 
@@ -96,7 +97,7 @@ def test_a_request_is_let_in_while_tokens_are_left(tmp_path: Path) -> None:
 
 
 def test_a_limit_that_is_hit_is_one_line_in_each_minute(tmp_path: Path) -> None:
-    stand = Stand(tmp_path)
+    stand, hits = Stand(tmp_path), Counted("opendify_limit_hits_total", limit="requests")
     team = caller(requests_per_minute=1)
     for _ in range(2):
         stand.limiter.enter(team)
@@ -105,6 +106,7 @@ def test_a_limit_that_is_hit_is_one_line_in_each_minute(tmp_path: Path) -> None:
                 stand.limiter.enter(team)
         stand.now.advance(60)
 
+    assert hits.more == 40
     assert [(each["event"], each["caller"], each["limit"]) for each in stand.noted] == [
         ("limit reached", "team", "requests")
     ] * 2
@@ -112,7 +114,7 @@ def test_a_limit_that_is_hit_is_one_line_in_each_minute(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("on_failure", ["open", "shut"])
 def test_a_store_that_is_down_is_counted_and_left_alone(tmp_path: Path, on_failure: OnStoreFailure) -> None:
-    stand = Stand(tmp_path, on_failure)
+    stand, failures = Stand(tmp_path, on_failure), Counted("opendify_store_errors_total", store="limits")
     stand.windows.is_down = True
     team = caller(requests_per_minute=1)
 
@@ -122,7 +124,7 @@ def test_a_store_that_is_down_is_counted_and_left_alone(tmp_path: Path, on_failu
         else:
             with pytest.raises(AccessUnknown):
                 stand.limiter.enter(team)
-    assert stand.limiter.failures == 1
+    assert (stand.limiter.failures, failures.more) == (1, 1)
 
     stand.windows.is_down = False
     stand.clock.advance(1)

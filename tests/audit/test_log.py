@@ -13,6 +13,7 @@ import pytest
 
 from opendify.audit.log import AuditLog
 from tests.fakes.clocks import FakeClock
+from tests.fakes.metrics_page import Counted
 from tests.fakes.waiting import wait_until
 
 NOW = 1_700_000_000.0
@@ -153,9 +154,11 @@ def test_a_folder_that_cannot_be_written_stops_nobody(
     (tmp_path / "file").touch()
     log = AuditLog(tmp_path / "file/audit.log")
 
+    failures = Counted("opendify_store_errors_total", store="audit_log")
+
     log.note("key action", key="k1")
 
-    assert log.failures == 1
+    assert (log.failures, failures.more) == (1, 1)
     assert "the audit log cannot be written" in caplog.text
 
 

@@ -95,6 +95,15 @@ CASES = (
         {'opendify_auth_failures_total{reason="invalid_api_key"}': "0+11x60"},
         {'opendify_auth_failures_total{reason="invalid_api_key"}': "0+9x60"},
     ),
+    # A guesser who is slowed is answered 429.
+    Case(
+        "OpenDifyAuthFailures",
+        {
+            'opendify_auth_failures_total{reason="invalid_api_key"}': "20x60",
+            'opendify_refused_keys_total{reason="too_many_failures"}': "0+11x60",
+        },
+        {'opendify_refused_keys_total{reason="wrong_key"}': "0+11x60"},
+    ),
     Case(
         "OpenDifyStoreErrors",
         {'opendify_store_errors_total{store="conversations"}': "0+1x60"},

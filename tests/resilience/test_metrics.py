@@ -10,6 +10,7 @@ import pytest
 
 from opendify.serving.metrics_folder import shared_memory
 from tests.fakes.live_dify import LiveDify, live_dify
+from tests.fakes.metrics_page import total
 from tests.fakes.waiting import wait_until
 from tests.resilience.answers import lasting, until_stopped
 from tests.resilience.server import RunningServer, running_server
@@ -33,13 +34,6 @@ def metrics_of(server: RunningServer, **headers: str) -> str:
     answer = httpx.get(f"{server.origin}/metrics", headers=headers, timeout=20)
     assert answer.status_code == 200, answer.text
     return answer.text
-
-
-def total(page: str, name: str, **labels: str) -> float:
-    """The sum of the series of that name with those labels."""
-    wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    series = [line for line in page.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
-    return sum(float(line.rpartition(" ")[2]) for line in series if all(each in line for each in wanted))
 
 
 def chats(page: str) -> float:
@@ -82,6 +76,18 @@ def test_what_a_killed_worker_held_is_in_progress_no_more(dify: LiveDify, kind: 
         assert total(page, "opendify_streams_in_flight") == 0
         assert total(page, "opendify_chats_in_flight") == 0
         assert total(page, "opendify_worker_exits_total", cause="unasked") >= 2
+
+
+@kinds
+def test_a_worker_that_served_its_share_did_not_die(dify: LiveDify, kind: Mapping[str, str]) -> None:
+    with running_server(dify, GUNICORN_MAX_REQUESTS="3", **kind) as server:
+
+        def one_was_recycled() -> bool:
+            server.chat()
+            return total(metrics_of(server), "opendify_worker_exits_total", cause="recycled") >= 2
+
+        assert wait_until(one_was_recycled, 40)
+        assert total(metrics_of(server), "opendify_worker_exits_total", cause="unasked") == 0
 
 
 def test_a_reload_keeps_the_counters_and_a_restart_begins_anew(dify: LiveDify) -> None:
@@ -146,6 +152,8 @@ def test_the_page_opens_with_its_own_key_or_the_admins(dify: LiveDify) -> None:
         assert status("sk-metrics-key-00000", "/v1/models") == 401
         page = metrics_of(server, Authorization="Bearer sk-metrics-key-00000")
         assert total(page, "opendify_auth_failures_total", reason="invalid_api_key") == 3
+        assert total(page, "opendify_refused_keys_total", reason="wrong_key") == 2
+        assert total(page, "opendify_refused_keys_total", reason="no_admin_key") == 1
 
 
 def test_where_metrics_are_off_nothing_is_kept(dify: LiveDify) -> None:
