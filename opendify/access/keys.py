@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -40,14 +40,24 @@ _FORWARDING_HEADERS = (
 class KeyRing:
     """The keys that this service accepts.
 
-    In production with no key at all, the first use makes an ordinary one and an admin's
+    In production with no key at all, configured or stored, the first use makes an ordinary one and an admin's
     in `DATA_DIR`, so that a service set up with two variables is closed.
     """
 
-    def __init__(self, settings: Settings, *, door: Door | None = None) -> None:
-        """The `door` lets in the holders of keys that `opendify keys` made; without it there are none."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        door: Door | None = None,
+        has_stored_keys: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """The `door` lets in the holders of keys that `opendify keys` made; without it there are none.
+
+        Where `has_stored_keys` no first keys are made.
+        """
         self._settings = settings
         self._door = door
+        self._has_stored_keys = has_stored_keys
 
     @property
     def is_open(self) -> bool:
@@ -133,6 +143,9 @@ class KeyRing:
             return {}
         folder = self._settings.data_dir
         files = {folder / _FIRST_KEY_FILE: _FIRST, folder / _ADMIN_KEY_FILE: _ADMIN}
+        if self._has_stored_keys():
+            # Those that an earlier start made stay good.
+            return {file: caller for file, caller in files.items() if file.exists()}
         for file in files:
             ensure_secret(file)
         return files

@@ -62,7 +62,8 @@ def open_access(settings: Settings, *, clock: Clock = time.monotonic, now: Clock
         most_failures=settings.access.failed_logins_per_minute,
         now=now,
     )
-    return Access(KeyRing(settings, door=door), limiter, audit, stored)
+    keys = KeyRing(settings, door=door, has_stored_keys=stored.hold_any if stored else lambda: False)
+    return Access(keys, limiter, audit, stored)
 
 
 def open_audit_log(settings: Settings, *, now: Clock = time.time) -> AuditLog:

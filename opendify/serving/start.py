@@ -74,16 +74,24 @@ def announce_server(cfg: Config, drain_seconds: float) -> None:
 
 
 def _announce_keys(settings: Settings) -> None:
-    keys = KeyRing(settings)
     require_keys(settings)
-    if keys.needs_first_keys and keys.shares_its_store and not _may_have_stored_keys(settings):
+    if KeyRing(settings).needs_first_keys:
+        _announce_first_keys(settings)
+    elif KeyRing(settings).is_open:
+        sys.stderr.write("Any key is accepted, and none\n")
+
+
+def _announce_first_keys(settings: Settings) -> None:
+    has_stored_keys = _may_have_stored_keys(settings)
+    keys = KeyRing(settings, has_stored_keys=lambda: has_stored_keys)
+    if keys.shares_its_store and not has_stored_keys:
         raise SettingsError(f"{API_KEYS_NEEDED}, or a key made with `opendify keys create`")
-    files = keys.first_key_files()
-    if files:
+    files = [str(file) for file in keys.first_key_files()]
+    if files and not has_stored_keys:
         ordinary, admin = files
         sys.stderr.write(f"No API_KEYS are set: clients use the key in {ordinary}, admins that in {admin}\n")
-    elif keys.is_open:
-        sys.stderr.write("Any key is accepted, and none\n")
+    elif files:
+        sys.stderr.write(f"The keys of the first start are good too: {', '.join(files)}\n")
 
 
 def _may_have_stored_keys(settings: Settings) -> bool:

@@ -5,9 +5,16 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from werkzeug.datastructures import Headers
+
+from opendify.access.opening import open_access
+from opendify.stores.keys_sqlite import SQLiteKeys
+from tests.fakes.memory_keys import made_key
+from tests.fakes.settings import make_settings
 
 PROJECT = Path(__file__).parents[2]
 
@@ -41,6 +48,45 @@ def test_a_start_with_keys_makes_none(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     assert not list(tmp_path.glob("*key*"))
+
+
+def _store_key(data_dir: Path) -> str:
+    with closing(SQLiteKeys(data_dir / "keys.db")) as store:
+        text, key = made_key()
+        assert store.add(key)
+        return text
+
+
+def test_a_start_where_keys_are_stored_makes_none(tmp_path: Path) -> None:
+    _store_key(tmp_path)
+
+    done = _announce(AUTH_MODE="keys", ENVIRONMENT="production", DATA_DIR=str(tmp_path))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.glob("*-key"))
+
+
+def test_the_keys_of_the_first_start_stay_good_beside_stored_ones(tmp_path: Path) -> None:
+    _announce(AUTH_MODE="keys", DATA_DIR=str(tmp_path))
+    stored = _store_key(tmp_path)
+    first = (tmp_path / "api-key").read_text().strip()
+
+    done = _announce(AUTH_MODE="keys", DATA_DIR=str(tmp_path))
+
+    assert str(tmp_path / "admin-key") in done.stderr
+    access = open_access(make_settings(AUTH_MODE="keys", DATA_DIR=str(tmp_path)))
+    with closing(access):
+        assert access.keys.authenticate(Headers({"api-key": first})).id == "#first-key"
+        assert access.keys.authenticate(Headers({"api-key": stored})).id == "caller-0123456789ab"
+
+
+def test_a_worker_makes_no_first_keys_where_keys_are_stored(tmp_path: Path) -> None:
+    stored = _store_key(tmp_path)
+
+    with closing(open_access(make_settings(AUTH_MODE="keys", DATA_DIR=str(tmp_path)))) as access:
+        assert access.keys.authenticate(Headers({"api-key": stored})).id == "caller-0123456789ab"
+
+    assert not list(tmp_path.glob("*-key"))
 
 
 def test_an_open_service_says_that_it_is_open(tmp_path: Path) -> None:
