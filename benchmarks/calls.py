@@ -69,11 +69,11 @@ def _calls(kind: str, environ: Mapping[str, str], requests: int) -> int:
     return calls
 
 
-def _profile(kind: str, environ: Mapping[str, str]) -> None:
+def _profile(kind: str, environ: Mapping[str, str]) -> cProfile.Profile:
     answer_requests(environ, _FEW, whole=kind == "whole")
     profile = cProfile.Profile()
     profile.runcall(answer_requests, environ, _PROFILED, whole=kind == "whole")
-    pstats.Stats(profile).strip_dirs().sort_stats("ncalls").print_stats(100)
+    return profile
 
 
 @click.command()
@@ -81,10 +81,12 @@ def _profile(kind: str, environ: Mapping[str, str]) -> None:
 @click.option("--profile", type=click.Choice(KINDS), help="Tell where the calls are.")
 def main(keep: bool, profile: str | None) -> None:
     """Count the calls of one request, and compare."""
+    if profile:
+        with served_by_mock() as environ, _silent_log():
+            found = _profile(profile, environ)
+        pstats.Stats(found).strip_dirs().sort_stats("tottime").print_stats(100)
+        return
     with served_by_mock() as environ, _silent_log():
-        if profile:
-            _profile(profile, environ)
-            return
         counted = {kind: count(kind, environ) for kind in KINDS}
     baseline = read_baseline()
     for kind, calls in counted.items():
@@ -97,14 +99,17 @@ def main(keep: bool, profile: str | None) -> None:
 
 @contextmanager
 def _silent_log() -> Iterator[None]:
-    """Each request leaves a line on standard error."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Each request leaves a line, which nobody wants to read here."""
+    kept = [os.dup(1), os.dup(2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
+        sys.stdout.flush()
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
 
 
 if __name__ == "__main__":

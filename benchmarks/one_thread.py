@@ -49,7 +49,7 @@ def answer_requests(environ: Mapping[str, str], requests: int, *, whole: bool) -
         WrongAnswer: It got another one.
     """
     settings = load_settings(environ)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.logs)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # As Gunicorn's own, from which connections inherit it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -80,17 +80,17 @@ def read_client_context(
         Unauthorized: A secret for signed users is set, and the token is not good.
     """
     rules = rules or IdentityRules()
-    named = _first(_header_values(headers, rules.chat_headers))
+    named = _first_header(headers, rules.chat_headers)
     in_body = _first(_text(body.fields.get(name)) for name in CHAT_BODY_FIELDS)
     chat_id = named or in_body or _cache_key(headers, body)
     return ClientContext(
         user=_user(headers, body, rules),
         chat_id=chat_id,
-        conversation_id=_first(_header_values(headers, (CONVERSATION_HEADER,))),
+        conversation_id=_first_header(headers, (CONVERSATION_HEADER,)),
         maybe_conversation_id=_text(body.fields.get("conversation_id")),
         is_temporary=chat_id.startswith(_TEMPORARY_CHATS),
-        is_task=bool(_first(_header_values(headers, (TASK_HEADER,)))),
-        sends_whole_transcripts=bool(_first(_header_values(headers, _WHOLE_TRANSCRIPT_HEADERS))),
+        is_task=bool(_first_header(headers, (TASK_HEADER,))),
+        sends_whole_transcripts=bool(_first_header(headers, _WHOLE_TRANSCRIPT_HEADERS)),
     )
 
 
@@ -109,11 +109,11 @@ def dify_user(context: ClientContext, caller: Caller, prefix: str) -> str:
 
 def _user(headers: Headers, body: BodyIdentity, rules: IdentityRules) -> str:
     if rules.read_token:
-        token = _first(_header_values(headers, (rules.token_header,)))
+        token = _first_header(headers, (rules.token_header,))
         # Plain headers prove nothing where signed ones are to be had.
         from_headers = rules.read_token(token) if token else ""
     else:
-        from_headers = _first(_header_values(headers, rules.user_headers))
+        from_headers = _first_header(headers, rules.user_headers)
     return _first((from_headers, _text(body.user), _text(body.safety_identifier)))
 
 
@@ -122,8 +122,13 @@ def _cache_key(headers: Headers, body: BodyIdentity) -> str:
     return _text(body.prompt_cache_key) if agent.startswith(_PROMPT_CACHE_KEY_IS_CHAT) else ""
 
 
-def _header_values(headers: Headers, names: Iterable[str]) -> Iterable[str]:
-    return (_text(headers.get(name)) for name in names)
+def _first_header(headers: Headers, names: Iterable[str]) -> str:
+    """The value of the first that names anything; a request has few of the many."""
+    for name in names:
+        value = headers.get(name)
+        if value and (text := _text(value)):
+            return text
+    return ""
 
 
 def _first(values: Iterable[str]) -> str:

@@ -11,12 +11,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeVar
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """Inside of what a conversation may be matched; nothing crosses it.
 
@@ -29,7 +30,7 @@ class Scope:
     user: str
     chat_id: str
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
         return _digest(self.model, self.caller, self.user, self.chat_id)

@@ -19,6 +19,7 @@ from opendify.errors import (
     RouteNotFound,
 )
 from opendify.routes.paths import ORIGINAL_PATH
+from opendify.routes.ready import ReadyResponse
 from opendify.runs.reply_stream import ReplyStream
 from opendify.serving.request_body import read_body
 from opendify.telemetry.instruments import STREAMS
@@ -49,7 +50,10 @@ def json_response(
     body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> flask.Response:
     """`body` as JSON."""
-    return flask.Response(encode_json(body), status, headers, content_type="application/json")
+    encoded = encode_json(body)
+    response = ReadyResponse(encoded, status, headers, content_type="application/json")
+    response.headers.add("Content-Length", str(len(encoded)))
+    return response
 
 
 def event_stream(stream: ReplyStream) -> flask.Response:
@@ -62,7 +66,7 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     beginning = watched(frames, stream.observation, lambda: stream.has_text)
     first = next(beginning)
     ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
-    response = flask.Response(chain((first,), beginning, frames), headers=[*STREAM_HEADERS, *ids.items()])
+    response = ReadyResponse(chain((first,), beginning, frames), headers=[*STREAM_HEADERS, *ids.items()])
     log_fields = flask.g.log_fields
     STREAMS.add()
 

@@ -32,12 +32,12 @@ def install_cors(app: flask.Flask, settings: Settings, keys: KeyRing) -> None:
         if "*" not in allowed:
             response.vary.add("Origin")
         if "*" in allowed:
-            response.headers["Access-Control-Allow-Origin"] = "*"
+            response.headers.add("Access-Control-Allow-Origin", "*")
         elif origin in allowed:
-            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers.add("Access-Control-Allow-Origin", origin)
         else:
             return response
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED
+        response.headers.add("Access-Control-Expose-Headers", _EXPOSED)
         if flask.request.method == "OPTIONS":
             _permit(response)
         return response

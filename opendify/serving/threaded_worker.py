@@ -84,7 +84,12 @@ class ThreadedWorker(BaseWorker, ThreadWorker):
             return
         self.poller.unregister(client)
         self.keepalived_conns.remove(conn)
-        self._await_request(conn)
+        conn.deadline = time.monotonic() + self.limits.head_seconds
+        # What it brings is there by now, and nearly always a whole request.
+        self._waiting[conn] = None
+        self._wake(conn, self._receive, client)
+        if conn in self._waiting and client not in self.poller.get_map():
+            self._wait(conn, selectors.EVENT_READ, self._receive)
 
     def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
         """A thread is done with `conn`."""

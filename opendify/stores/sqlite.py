@@ -207,7 +207,7 @@ class SQLiteStore:
             connection.executescript(f"PRAGMA incremental_vacuum({_PIECE})")
 
     def _claim(self, statement: str, values: Mapping[str, object]) -> StoredConversation | None:
-        with self._file.writing() as connection:
+        with self._file.reading() as connection:
             rows = connection.execute(statement, values).fetchall()
         return read_row(rows[0]) if rows else None
 
@@ -217,7 +217,8 @@ class SQLiteStore:
         return [read_row(row) for row in rows]
 
     def _write(self, statement: str, values: Mapping[str, object]) -> int:
-        with self._file.writing() as connection:
+        with self._file.reading() as connection:
+            # One statement is a transaction by itself, and waits for its turn by itself.
             return connection.execute(statement, values).rowcount
 
 

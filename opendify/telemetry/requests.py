@@ -41,7 +41,7 @@ def _begin() -> None:
 
 
 def _finish(response: flask.Response) -> flask.Response:
-    response.headers["x-request-id"] = flask.g.request_id
+    response.headers.add("x-request-id", flask.g.request_id)
     observed, more_fields = observation(), flask.g.log_fields
     # The rule, since a path may name a person.
     observed.route = flask.request.url_rule.rule if flask.request.url_rule else "none"
