@@ -42,6 +42,7 @@ from opendify.serving import development, leaving, metrics_folder  # noqa: E402 
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
 from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
 from opendify.serving.server_log import ServerLog  # noqa: E402 - As above.
+from opendify.serving.sharing import share_memory  # noqa: E402 - As above.
 from opendify.serving.start import (  # noqa: E402 - As above.
     announce_server,
     audit_configuration,
@@ -133,6 +134,8 @@ on_reload = when_ready
 def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     """Tell the worker what clients may do, and give it its place beside the others."""
     _kit.hand_out(worker)
+    if preload_app:
+        share_memory()
     metrics_folder.METRICS_FOLDER.number(worker)
 
 

@@ -1,7 +1,5 @@
 """Signed users: who Open WebUI says is speaking, proved by a shared secret."""
 
-import jwt
-
 from opendify.errors import Unauthorized
 
 
@@ -13,6 +11,8 @@ def read_user_token(token: str, secret: str) -> str:
 
     Source: open-webui, `backend/open_webui/utils/headers.py`
     """
+    import jwt  # It brings all of `cryptography`, and most services sign no users.
+
     try:
         claims = jwt.decode(
             token,
