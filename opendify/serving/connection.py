@@ -1,12 +1,13 @@
 """A client's connection, as the threaded worker's main loop sees it."""
 
-import selectors
+import select
 import socket
 from typing import Self
 
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
 
+from opendify.serving.answering import cached, connection_environ
 from opendify.serving.client_socket import ClientSocket
 from opendify.serving.limits import ClientLimits
 from opendify.serving.receiving import RequestReceiver
@@ -28,6 +29,7 @@ class Connection(TConn):
         self.initialized = True
         self.deadline = 0.0
         self.pipelines = False
+        self.environ = connection_environ(cfg, sock, client, server)
 
     @classmethod
     def accepted(cls, cfg: Config, listener: socket.socket, limits: ClientLimits) -> Self:
@@ -39,7 +41,7 @@ class Connection(TConn):
         sock, address = listener.accept()
         client = ClientSocket.around(sock, write_seconds=limits.write_seconds)
         connection = cls(cfg, client, address, listener.getsockname())
-        connection.parser = RequestReceiver(cfg, address, limits)
+        connection.parser = RequestReceiver(cached(cfg), address, limits)
         return connection
 
     def close(self, graceful: bool = True) -> None:
@@ -50,15 +52,15 @@ class Connection(TConn):
 
 def is_readable(sock: socket.socket) -> bool:
     """Whether something came, or there is a client to accept."""
-    return _is_ready(sock, selectors.EVENT_READ)
+    return _is_ready(sock, select.POLLIN)
 
 
 def is_writable(sock: socket.socket) -> bool:
     """Whether the client takes what it is sent."""
-    return _is_ready(sock, selectors.EVENT_WRITE)
+    return _is_ready(sock, select.POLLOUT)
 
 
 def _is_ready(sock: socket.socket, event: int) -> bool:
-    with selectors.PollSelector() as selector:
-        selector.register(sock, event)
-        return bool(selector.select(0))
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(0))

@@ -22,6 +22,19 @@ _MOST_HEAD_BYTES: Final = 65_536
 _LONGEST_LINE: Final = 8_190
 # Only forms carry whole files, which are not to be in memory.
 _FORM: Final = re.compile(r"\s*multipart/form-data\b", re.IGNORECASE)
+_LARGEST_COPY: Final = 1 << 20
+
+
+class _TrustOnce(Request):
+    """Gunicorn's, which looks a client's address up in its lists for every request anew."""
+
+    unreader: "_Received"
+
+    def _peer_is_trusted_proxy(self) -> bool:
+        if self.unreader.peer_is_trusted is None:
+            trusts = super()._peer_is_trusted_proxy  # type: ignore[misc] # The stubs do not know it.
+            self.unreader.peer_is_trusted = trusts()
+        return bool(self.unreader.peer_is_trusted)
 
 
 class RequestReceiver(RequestParser):
@@ -29,6 +42,8 @@ class RequestReceiver(RequestParser):
 
     `next` is for when the request `is_ready`: whole, or refusable as it is.
     """
+
+    mesg_class = _TrustOnce
 
     def __init__(self, cfg: Config, client: tuple[str, int], limits: ClientLimits) -> None:
         super().__init__(cfg, (), client)
@@ -103,11 +118,21 @@ class RequestReceiver(RequestParser):
             raise StopIteration
         return self.mesg
 
+    def take_body(self) -> bytes | None:
+        """The whole body; None where it must be read: it is not there, in chunks, or too large for a copy."""
+        is_large = self._received.spool.may_use_disk or (self._length or 0) > _LARGEST_COPY
+        if self._length is None or is_large or not self.is_whole:
+            return None
+        received = self._received.take_all()
+        self._received.spool.add(received[self._length :])
+        self._was_taken = True
+        return received[: self._length]
+
     def finish_body(  # type: ignore[override] # The stubs lag behind.
         self, deadline: float | None = None, max_bytes: int | None = None
     ) -> bool:
         """Whether all of the request was read, so that the connection may serve another one."""
-        return self.is_whole and bool(super().finish_body(deadline, max_bytes))
+        return self._was_taken or (self.is_whole and bool(super().finish_body(deadline, max_bytes)))
 
     def _begin(self) -> None:
         self.mesg = None
@@ -118,7 +143,9 @@ class RequestReceiver(RequestParser):
         self._failure: Exception | None = None
         self._head = bytearray()
         self._chunks: _ChunkEnd | None = None
+        self._length: int | None = None
         self._missing = 0
+        self._was_taken = False
 
     def _take_body(self, piece: bytes) -> None:
         try:
@@ -156,7 +183,7 @@ class RequestReceiver(RequestParser):
         if isinstance(reader, ChunkedReader):
             self._chunks = _ChunkEnd()
         elif isinstance(reader, LengthReader):
-            self._missing = reader.length
+            self._length = self._missing = reader.length
             # The app refuses it by its length alone.
             self._is_refusable = reader.length > self._most_body_bytes
         self._follow_body(body)
@@ -179,6 +206,7 @@ class _Received(Unreader):
 
     def __init__(self, spool_folder: Path) -> None:
         super().__init__()
+        self.peer_is_trusted: bool | None = None
         self.spool = Spool(spool_folder)
 
     def chunk(self, size_hint: int | None = None) -> bytes:

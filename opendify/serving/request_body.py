@@ -7,6 +7,7 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from opendify.errors import InvalidRequest
+from opendify.serving.answering import BODY
 
 
 def read_body(request: flask.Request) -> bytes:
@@ -16,6 +17,9 @@ def read_body(request: flask.Request) -> bytes:
         RequestEntityTooLarge: It is longer than the app allows.
         InvalidRequest: The client left, took too long, or sent no well-formed chunks.
     """
+    received: bytes | None = request.environ.get(BODY)
+    if received is not None:
+        return _allowed(received, request.max_content_length)
     try:
         body = request.get_data(cache=False)
     except (ParseException, OSError) as error:
@@ -25,6 +29,12 @@ def read_body(request: flask.Request) -> bytes:
         raise RequestEntityTooLarge  # werkzeug stops reading there, and does not say so.
     if length is not None and len(body) < length:
         raise broken_off()
+    return body
+
+
+def _allowed(body: bytes, most_bytes: int | None) -> bytes:
+    if most_bytes is not None and len(body) > most_bytes:
+        raise RequestEntityTooLarge
     return body
 
 

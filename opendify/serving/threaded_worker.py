@@ -11,10 +11,10 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn
 
 from opendify.errors import WorkerBusy
-from opendify.serving.base_worker import BaseWorker
+from opendify.serving.answering_worker import AnsweringWorker
 from opendify.serving.connection import Connection, is_readable, is_writable
 from opendify.serving.pipelining import PipelineLine
 
@@ -31,7 +31,7 @@ _LARGEST_BODIES: Final = 4
 _TOO_MANY_BYTES: Final = "The server holds as many large requests as it can; please try again."
 
 
-class ThreadedWorker(BaseWorker, ThreadWorker):
+class ThreadedWorker(AnsweringWorker):
     """Receives requests in its main loop, and gives each to a thread once all of it is there.
 
     So clients that say nothing, or say it byte by byte, cost a connection and no
