@@ -5,7 +5,6 @@ As Gunicorn's own, which does more for each request and for each of its headers.
 
 import functools
 import io
-import os
 import re
 import socket
 import time
@@ -18,6 +17,8 @@ from gunicorn.http import wsgi
 from gunicorn.http.errors import ConfigurationProblem
 from gunicorn.http.message import TOKEN_RE, Request
 from gunicorn.util import is_hoppish, unquote_to_wsgi_str
+
+from opendify.settings.loading import gunicorn_script_name
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -71,7 +72,7 @@ def connection_environ(
         "REMOTE_PORT": str(client[1]),
         "SERVER_NAME": server[0],
         "SERVER_PORT": str(server[1]),
-        "SCRIPT_NAME": os.environ.get("SCRIPT_NAME", ""),
+        "SCRIPT_NAME": gunicorn_script_name(),
     }
 
 

@@ -115,6 +115,11 @@ def _with_derived_defaults(
     return dataclasses.replace(settings, **missing)
 
 
+def gunicorn_script_name() -> str:
+    """Where Gunicorn's own `SCRIPT_NAME` mounts the app; `URL_PREFIX` does more."""
+    return os.environ.get("SCRIPT_NAME", "")
+
+
 def _environment() -> dict[str, str]:
     return load_environment(PROJECT_FOLDER / ".env", os.environ)
 
