@@ -355,7 +355,7 @@ class Gateway:
             if record.trace:
                 dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
             events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
-            publish = self._publisher_for(app, person.caller)
+            publish = self._publisher_for(app, person.caller, partial(_refuse_the_gone, person))
             return OpenRun(events, build_pipeline(app, profile, turn.stop, publish), place)
 
         return Run(

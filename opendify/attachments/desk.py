@@ -12,8 +12,8 @@ from opendify.attachments.local_files import LocalFile, ReadyFile, RemoteFile, i
 from opendify.attachments.placing import PlacedFile, place
 from opendify.attachments.public_addresses import is_plainly_private
 from opendify.attachments.upload_memory import UploadMemory, upload_key
+from opendify.dify.calls import WhileWaiting
 from opendify.dify.client import DifyClient
-from opendify.dify.uploads import WhileWaiting
 from opendify.errors import FileNotStored, InvalidRequest
 from opendify.files.keeper import FileKeeper
 from opendify.records import AppProfile, Caller, Clock

@@ -20,7 +20,7 @@ import httpx
 from opendify import __version__
 from opendify.attachments.local_files import LocalFile, RemoteFile
 from opendify.attachments.public_addresses import is_public
-from opendify.dify.uploads import WhileWaiting
+from opendify.dify.calls import WhileWaiting
 from opendify.errors import FileNotFetched, RequestTooLarge
 from opendify.records import Clock
 

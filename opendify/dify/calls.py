@@ -1,6 +1,7 @@
 """Calls beside runs whose answer takes its time, or is long: speech in both directions, and the like."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -20,6 +21,14 @@ _MOST_ERROR_BYTES = 1 << 20
 _ERROR_BODY_SECONDS = 5.0
 # The answer keeps the exact time; this only frees a reader that nobody waits for.
 _READ_GRACE_SECONDS = 1.0
+# A slot is to be free within half a second of its client's leaving.
+_LOOK_UP_SECONDS = 0.2
+
+WhileWaiting = Callable[[], None]
+"""Called several times a second; raises where waiting makes no sense any more."""
+
+OnContact = Callable[[GatewayError | None], None]
+"""Learns that Dify answered, or why there will be no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +81,8 @@ class CallAnswer:
         exchange: Exchange,
         limits: RunLimits,
         clock: Clock,
-        on_contact: Callable[[GatewayError | None], None] = lambda _: None,
+        on_contact: OnContact = lambda _: None,
     ) -> None:
-        """`on_contact` learns that Dify answered, or why there will be no answer."""
         self.head: Head | None = None
         """Status and headers once they came; of a success, since all else is raised."""
         self._exchange = exchange
@@ -151,6 +159,26 @@ class CallAnswer:
         if self.head.status >= 300:
             return _refused(self.head, bytes(self._refusal))
         return DifyTimeout("Dify fell silent before the answer was whole")
+
+
+def received(answer: CallAnswer, while_waiting: WhileWaiting) -> Iterator[bytes]:
+    """The body of `answer` as it comes; raises as `read` does, or what `while_waiting` raises."""
+    while (pieces := answer.read(_LOOK_UP_SECONDS)) is not None:
+        yield from pieces
+        while_waiting()
+
+
+def decode_json(body: bytes) -> object:
+    """What Dify says in a body.
+
+    Raises:
+        DifyError: It is not JSON.
+    """
+    try:
+        shape: object = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise DifyError("Dify answered with something that is not JSON") from error
+    return shape
 
 
 def _refused(head: Head, body: bytes) -> GatewayError:

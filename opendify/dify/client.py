@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 import httpx
 
-from opendify.dify.calls import CallAnswer, DifyCall, send_call
+from opendify.dify.calls import CallAnswer, DifyCall, WhileWaiting, decode_json, send_call
 from opendify.dify.carriers import (
     HttpxCarrier,
     RunCarrier,
@@ -24,7 +25,7 @@ from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.http_clients import HttpClients, TransportFactory
 from opendify.dify.retries import Retries, RetryBudget
-from opendify.dify.uploads import UploadedFile, UploadLimits, WhileWaiting, post_file
+from opendify.dify.uploads import UploadedFile, post_file
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
 from opendify.settings import DifyApp, Settings
@@ -41,6 +42,7 @@ _UPLOAD_SECONDS = 120.0
 logger = logging.getLogger(__name__)
 
 Send = Callable[[], httpx.Response]
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,27 +173,32 @@ class DifyClient:
         Raises:
             GatewayError: Too large, refused, or no connection; or what `while_waiting` raises.
         """
-        limits = UploadLimits(
+        total_seconds = self._settings.dify_total_timeout_seconds
+        send = partial(
+            post_file,
+            self._clients_of_calls.get(app),
+            app,
+            file,
+            user,
+            # Dify answers when it has the whole file.
+            RunLimits(total_seconds, _UPLOAD_SECONDS, total_seconds),
             connect_seconds=self._settings.dify_connect_timeout_seconds,
-            silence_seconds=_UPLOAD_SECONDS,
-            total_seconds=self._settings.dify_total_timeout_seconds,
+            while_waiting=while_waiting,
+            clock=self._clock,
+            on_contact=partial(self._note_contact, app),
         )
-
-        def send() -> httpx.Response:
-            # As other calls beside runs: on a connection of its own, which can be broken off.
-            client = self._clients_of_calls.get(app)
-            return post_file(client, app, file, user, limits, while_waiting=while_waiting, clock=self._clock)
-
         self._make_sure_of_server(app)
-        upload = _read_json(self._tried_again(app, partial(self._through_circuit, app, send)))
+        upload = decode_json(self._tried_again(app, send))
         upload_file_id = upload.get("id") if isinstance(upload, dict) else None
         if not isinstance(upload_file_id, str):
             raise DifyError("Dify did not say under which id it keeps the file")
         return upload_file_id
 
-    def download(self, app: DifyApp, path: str, write: Callable[[bytes], object]) -> str | None:
+    def download(
+        self, app: DifyApp, path: str, write: Callable[[bytes], object], while_waiting: WhileWaiting
+    ) -> str:
         """See `downloads.download`."""
-        return download(self._clients.get(app), app, path, write, clock=self._clock)
+        return download(self._clients_of_calls.get(app), app, path, write, while_waiting, clock=self._clock)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -216,7 +223,7 @@ class DifyClient:
         except GatewayError:
             logger.warning("a run could not be stopped", extra={"model": app.name}, exc_info=True)
 
-    def _tried_again(self, app: DifyApp, send: Send) -> httpx.Response:
+    def _tried_again(self, app: DifyApp, send: Callable[[], _Answer]) -> _Answer:
         """What cannot have reached Dify is sent again."""
         with closing(self.retries(app)) as retries:
             while True:
@@ -292,8 +299,4 @@ def _outage(response: httpx.Response) -> GatewayError | None:
 def _read_json(response: httpx.Response) -> object:
     if response.status_code >= 400:
         raise error_from_response(response.status_code, response.content)
-    try:
-        shape: object = response.json()
-    except (ValueError, RecursionError) as error:
-        raise DifyError("Dify answered with something that is not JSON") from error
-    return shape
+    return decode_json(response.content)

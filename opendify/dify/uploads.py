@@ -1,26 +1,22 @@
 """`POST /files/upload`: a file on its way to Dify, read piece by piece, given up when nobody waits for it."""
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Protocol
 
 import httpx
 
+from opendify.dify.calls import CallAnswer, OnContact, WhileWaiting, received
 from opendify.dify.carriers import app_headers
-from opendify.dify.exchange import Head
+from opendify.dify.events import RunLimits
 from opendify.dify.pump import ResponsePump
-from opendify.errors import DifyError, DifyTimeout
+from opendify.errors import DifyError
 from opendify.records import Clock
 from opendify.settings import DifyApp
 
 _PIECE_BYTES = 1 << 16
-_TAKE_SECONDS = 0.2
 _MOST_ANSWER_BYTES = 1 << 20
-
-WhileWaiting = Callable[[], None]
-"""Called several times a second; raises where waiting makes no sense any more."""
 
 
 class Content(Protocol):
@@ -48,29 +44,22 @@ class UploadedFile(Protocol):
     def open(self) -> Callable[[], Content]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class UploadLimits:
-    """Seconds for the connection, for each piece and for Dify's answer, and for all together."""
-
-    connect_seconds: float
-    silence_seconds: float
-    total_seconds: float
-
-
 def post_file(
     client: httpx.Client,
     app: DifyApp,
     file: UploadedFile,
     user: str,
-    limits: UploadLimits,
+    limits: RunLimits,
     *,
+    connect_seconds: float,
     while_waiting: WhileWaiting,
     clock: Clock,
-) -> httpx.Response:
-    """Send `file` as a file of `user`; Dify's whole answer.
+    on_contact: OnContact,
+) -> bytes:
+    """Send `file` as a file of `user`; the body of Dify's answer. See `CallAnswer` for `on_contact`.
 
     Raises:
-        GatewayError: No connection, or no answer in time; or what `while_waiting` raises.
+        GatewayError: Dify refused, no connection, or no answer in time; or what `while_waiting` raises.
     """
     form = _Form(file, user)
     request = client.build_request(
@@ -78,33 +67,24 @@ def post_file(
         f"{app.api_base}/files/upload",
         content=form.pieces(),
         headers={**app_headers(app), **form.headers},
-        timeout=httpx.Timeout(limits.silence_seconds, connect=limits.connect_seconds),
+        timeout=httpx.Timeout(limits.idle_seconds, connect=connect_seconds),
     )
-    pump = ResponsePump(client, request, body_read_seconds=limits.silence_seconds)
-    until = clock() + limits.total_seconds
+    pump = ResponsePump(client, request, body_read_seconds=limits.idle_seconds)
     try:
-        return _answer(pump, until, while_waiting, clock)
+        with closing(CallAnswer(pump, limits, clock, on_contact)) as answer:
+            return _whole(received(answer, while_waiting))
     except BaseException:
         form.is_given_up = True
-        pump.abort()
         raise
 
 
-def _answer(pump: ResponsePump, until: float, while_waiting: WhileWaiting, clock: Clock) -> httpx.Response:
-    status, body = 0, bytearray()
-    while True:
-        for arrival in pump.take(_TAKE_SECONDS):
-            if isinstance(arrival, Head):
-                status = arrival.status
-            elif arrival is None:
-                return httpx.Response(status, content=bytes(body))
-            else:
-                body += arrival
+def _whole(pieces: Iterable[bytes]) -> bytes:
+    body = bytearray()
+    for piece in pieces:
+        body += piece
         if len(body) > _MOST_ANSWER_BYTES:
             raise DifyError("Dify's answer to an upload is longer than it can be")
-        while_waiting()
-        if clock() >= until:
-            raise DifyTimeout("Dify did not take the file in time")
+    return bytes(body)
 
 
 class _Form:

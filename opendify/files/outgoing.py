@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from opendify.dify.calls import WhileWaiting
 from opendify.dify.client import DifyClient
 from opendify.errors import GatewayError
 from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped
@@ -34,8 +35,11 @@ class FilesOut:
         self._signer = signer
         self._ttl_seconds = ttl_seconds
 
-    def publisher(self, app: DifyApp, caller: Caller) -> Publish:
-        """Publishes what the app gives the caller; where copying fails, under Dify's own URL."""
+    def publisher(self, app: DifyApp, caller: Caller, while_waiting: WhileWaiting) -> Publish:
+        """Publishes what the app gives the caller; where copying fails, under Dify's own URL.
+
+        So it does where `while_waiting` raises: nobody reads on.
+        """
         as_dify_says = published_at(app.api_base)
 
         def publish(file: AnswerFile) -> AnswerFile:
@@ -43,7 +47,8 @@ class FilesOut:
             if path is None or file.is_shown:
                 return as_dify_says(file)
             try:
-                return self._copied(file, path, app, caller)
+                while_waiting()
+                return self._copied(file, path, app, caller, while_waiting)
             except GatewayError as error:
                 # Without the path, which holds a signature.
                 logger.warning(
@@ -53,9 +58,11 @@ class FilesOut:
 
         return publish
 
-    def _copied(self, file: AnswerFile, path: str, app: DifyApp, caller: Caller) -> AnswerFile:
+    def _copied(
+        self, file: AnswerFile, path: str, app: DifyApp, caller: Caller, while_waiting: WhileWaiting
+    ) -> AnswerFile:
         with file_failures_mapped(), self._keeper.draft() as draft:
-            said = self._client.download(app, path, draft.write)
+            said = self._client.download(app, path, draft.write, while_waiting)
             facts = FileFacts(
                 filename=file.filename,
                 purpose="assistants_output",
@@ -88,9 +95,9 @@ def dify_file_path(url: str, api_base: str) -> str | None:
     return urlunsplit(("", "", parts.path, parts.query, ""))
 
 
-PublisherFor = Callable[[DifyApp, Caller], Publish]
+PublisherFor = Callable[[DifyApp, Caller, WhileWaiting], Publish]
 
 
-def as_dify_publishes(app: DifyApp, caller: Caller) -> Publish:  # noqa: ARG001 - Another may keep it for them.
+def as_dify_publishes(app: DifyApp, *_: object) -> Publish:
     """For an operator who lets clients reach Dify."""
     return published_at(app.api_base)

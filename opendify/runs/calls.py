@@ -1,13 +1,12 @@
 """Calls to Dify beside the runs: as long as their client waits, and within what an app may."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 
-from opendify.dify.calls import CallAnswer, DifyCall
+from opendify.dify.calls import CallAnswer, DifyCall, decode_json
 from opendify.dify.client import DifyClient
 from opendify.dify.concurrency import UNLIMITED, Concurrency, Place
 from opendify.dify.discovery import Discovery
@@ -172,11 +171,7 @@ class Calls:
         """
         with closing(self.begin(app, call, client, is_paid=is_paid)) as begun:
             body = begun.whole(_MOST_JSON_BYTES)
-        try:
-            shape: object = json.loads(body) if body else None
-        except (ValueError, RecursionError) as error:
-            raise DifyError("Dify answered with something that is not JSON") from error
-        return shape
+        return decode_json(body) if body else None
 
 
 @dataclass(frozen=True, slots=True)
