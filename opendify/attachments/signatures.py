@@ -5,6 +5,7 @@ once, or `docx` for every ZIP archive. Here only what tells Dify's four types ap
 counts, so that a file is refused only where its bytes leave no doubt.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -60,12 +61,17 @@ def _is_bmp(head: bytes) -> bool:
     return head.startswith(b"BM") and head[6:10] == bytes(4) and len(head) >= 14
 
 
+# An MPEG frame's header is told from text and pictures by fields that may not be all ones.
+_MPEG_FRAME: Final = re.compile(rb"\xff[\xe2-\xe5\xf2-\xf5\xfa-\xfd][\x10-\xeb]")
+_AAC_FRAME: Final = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")
+
+
 def _is_mp3(head: bytes) -> bool:
-    return head.startswith(b"ID3") or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2)
+    return head.startswith(b"ID3") or bool(_MPEG_FRAME.match(head))
 
 
 def _is_aac(head: bytes) -> bool:
-    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+    return bool(_AAC_FRAME.match(head))
 
 
 def _format(mime_type: str, extensions: str, *types: AttachmentType) -> Format:

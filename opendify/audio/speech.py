@@ -9,6 +9,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from opendify.audio.candidates import apps_for, first_able
+from opendify.audio.formats import START_BYTES, audio_type
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, GatewayError, InvalidRequest, MessageNotFound
 from opendify.gateway import Person
@@ -16,7 +17,6 @@ from opendify.owners import Owner
 from opendify.records import AppProfile
 from opendify.runs.calls import CallTools, WatchedCall
 from opendify.settings import DifyApp
-from opendify.translate.audio_kinds import START_BYTES, audio_kind, mime_type_of
 from opendify.translate.dify_errors import error_from_event
 from opendify.wire.dify import ErrorEvent, decode_error_body
 from opendify.wire.openai_audio import SpeechRequest
@@ -154,10 +154,10 @@ def _begun(call: WatchedCall, nothing_said: GatewayError) -> Speech:
     start = b""
     while len(start) < START_BYTES and (piece := next(pieces, b"")):
         start += piece
-    kind = audio_kind(start)
-    if kind is None and (not start or not stated.lower().startswith("audio/")):
+    found = audio_type(start)
+    if found is None and (not start or not stated.lower().startswith("audio/")):
         raise _failure(start, pieces, stated) or nothing_said
-    return Speech(mime_type_of(kind) if kind else stated, chain((start,), pieces), call)
+    return Speech(found or stated, chain((start,), pieces), call)
 
 
 def _failure(start: bytes, pieces: Iterator[bytes], stated: str) -> GatewayError | None:

@@ -6,12 +6,12 @@ from functools import partial
 from typing import IO
 
 from opendify.audio.candidates import apps_for, first_able
+from opendify.audio.formats import START_BYTES, PartNames, part_names
 from opendify.dify.calls import DifyCall, FilePart
 from opendify.errors import DifyError, InvalidRequest, RequestTooLarge
 from opendify.gateway import Person
 from opendify.runs.calls import CallTools
 from opendify.settings import DifyApp
-from opendify.translate.audio_kinds import START_BYTES, PartNames, part_names
 
 
 class Transcriber:

@@ -78,6 +78,7 @@ def test_dify_gets_the_recording_and_the_person_and_nothing_else(serve: Serve, d
         (wav(), "a.wav", "audio/x-wav", "audio/wav"),
         (b"\0\0\0\x20ftypM4A " + bytes(60), "a.m4a", "audio/x-m4a", "audio/m4a"),
         (b"\0\0\0\x20ftypisom" + bytes(60), "a.mp4", "video/mp4", "audio/m4a"),
+        (b"\0\0\0\x20ftypqt  " + bytes(60), "a.mov", "video/quicktime", "audio/m4a"),
         (b"#!AMR\n" + bytes(60), "a.amr", "audio/amr", "audio/amr"),
         # What browsers record; no version since 1.7.2 takes its own types.
         (b"\x1aE\xdf\xa3" + bytes(60), "blob", "audio/webm;codecs=opus", "audio/mp3"),
