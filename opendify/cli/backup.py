@@ -5,8 +5,16 @@ from pathlib import Path
 
 import click
 
+from opendify.access.opening import open_audit_log
 from opendify.cli.running import counted, operating
-from opendify.conversation_admin.archive import is_backup, read_backup, restore_backup, write_backup
+from opendify.conversation_admin.archive import (
+    Manifest,
+    Restored,
+    is_backup,
+    read_backup,
+    restore_backup,
+    write_backup,
+)
 from opendify.conversation_admin.retention import backup_name, outlived
 from opendify.stores.backup import WrongFile
 
@@ -20,7 +28,7 @@ _COUNT = click.IntRange(min=0)
 @click.option("--keep-hourly", type=_COUNT, default=24, show_default=True, help="Hours, for a folder.")
 @click.option("--keep-daily", type=_COUNT, default=30, show_default=True, help="Days, for a folder.")
 def backup(file: Path, *, force: bool, keep_hourly: int, keep_daily: int) -> None:
-    """Write all stored conversations to FILE, while the service goes on.
+    """Write all stored conversations and keys to FILE, while the service goes on.
 
     The file is read back and checked before it appears under its name. Where FILE is
     a folder, the backup gets a name by its time, and older ones go: one is kept of
@@ -38,7 +46,7 @@ def backup(file: Path, *, force: bool, keep_hourly: int, keep_daily: int) -> Non
         noted = operator.settings.last_backup_path
         noted.parent.mkdir(parents=True, exist_ok=True)
         noted.touch()
-    click.echo(f"{file}: {counted(manifest.conversations, 'conversation')}, sha256 {manifest.sha256}")
+    click.echo(f"{file}: {_contents(manifest)}, sha256 {manifest.sha256}")
     if into_folder:
         _remove_outlived(folder, now, hourly=keep_hourly, daily=keep_daily)
 
@@ -55,7 +63,7 @@ def verify_backup(files: tuple[Path, ...]) -> None:
             faults += 1
             click.echo(str(fault), err=True)
         else:
-            click.echo(f"{file}: {counted(manifest.conversations, 'conversation')} of {manifest.created_at}")
+            click.echo(f"{file}: {_contents(manifest)} of {manifest.created_at}")
     raise SystemExit(1 if faults else 0)
 
 
@@ -66,19 +74,33 @@ def restore(file: Path, *, yes: bool) -> None:
     """Bring back what FILE holds, after it is checked.
 
     A SQLite file is replaced, and the old one is kept beside it; the service must be
-    stopped. In Redis and PostgreSQL the conversations that are missing are added.
+    stopped. In Redis and PostgreSQL the conversations that are missing are added; so
+    are keys everywhere: one that is there stays, so that none that was revoked comes back.
     """
     with operating() as operator:
         if not yes:
-            click.confirm(f"Restore {file} into the conversation store?", abort=True)
+            click.confirm(f"Restore {file} into the stores of conversations and keys?", abort=True)
         restored = restore_backup(operator.place, file)
-    click.echo(
-        f"{counted(restored.manifest.conversations, 'conversation')} from {restored.manifest.created_at}"
-    )
+        if restored.keys:
+            log = open_audit_log(operator.settings)
+            log.note("key action", action="restore", added=restored.keys.added, present=restored.keys.present)
+    _tell(restored)
+
+
+def _tell(restored: Restored) -> None:
+    click.echo(f"{_contents(restored.manifest)} from {restored.manifest.created_at}")
     if restored.imported:
         click.echo(f"{restored.imported.added} added, {restored.imported.present} were there already")
     if restored.kept:
         click.echo(f"the old file is kept as {restored.kept}")
+    if restored.keys:
+        click.echo(f"keys: {restored.keys.added} added, {restored.keys.present} were there already")
+    elif restored.manifest.keys:
+        click.echo("keys: none added, since KEY_STORE is off")
+
+
+def _contents(manifest: Manifest) -> str:
+    return f"{counted(manifest.conversations, 'conversation')}, {counted(manifest.keys, 'key')}"
 
 
 def _remove_outlived(folder: Path, now: datetime, *, hourly: int, daily: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from opendify.access.key_admin import KeyRefused
+from opendify.access.opening import open_configured_keys
 from opendify.conversation_admin.administration import (
     ConversationAdmin,
     open_configured_answers,
@@ -21,6 +22,7 @@ from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.answers import AnswerStore
 from opendify.stores.backup import WrongFile
 from opendify.stores.base import ConversationStore, StoreUnavailable
+from opendify.stores.keys import KeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,7 @@ class Operator:
     store: ConversationStore
     client: DifyClient
     answers: AnswerStore | None
+    keys: KeyStore | None
 
     @property
     def admin(self) -> ConversationAdmin:
@@ -39,8 +42,9 @@ class Operator:
 
     @property
     def place(self) -> StorePlace:
-        """The store, and where it lies."""
-        return StorePlace(self.store, self.settings.conversation_store_url, self.settings.data_dir)
+        """The stores that are backed up, and where they lie."""
+        settings = self.settings
+        return StorePlace(self.store, settings.conversation_store_url, settings.data_dir, self.keys)
 
 
 @contextmanager
@@ -56,7 +60,10 @@ def operating() -> Iterator[Operator]:
         answers = open_configured_answers(settings)
         if answers:
             stack.callback(answers.close)
-        yield Operator(settings, store, client, answers)
+        keys = open_configured_keys(settings)
+        if keys:
+            stack.callback(keys.close)
+        yield Operator(settings, store, client, answers, keys)
 
 
 @contextmanager

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from werkzeug.datastructures import Headers
 
+from opendify.access.opening import open_access
 from opendify.stores import open_store
 from opendify.stores.sqlite import SQLiteStore
 from tests.cli.conftest import Operation
@@ -42,7 +44,7 @@ def test_a_backup_is_one_private_file_that_says_what_it_holds(operation: Operati
 
     manifest = json.loads(payload_of(file)["manifest.json"])
     assert (manifest["conversations"], manifest["payload"]) == (2, "conversations.db")
-    assert said == f"{file}: 2 conversations, sha256 {manifest['sha256']}\n"
+    assert said == f"{file}: 2 conversations, 0 keys, sha256 {manifest['sha256']}\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
 
@@ -76,6 +78,81 @@ def test_a_backup_is_restored_where_there_is_nothing_yet(operation: Operation, t
     operation.said("restore", tmp_path / "backup.zip", "--yes")
 
     assert operation.ids() == {"a"}
+
+
+def _keys(operation: Operation) -> dict[str, str]:
+    """Each key's state, by its name."""
+    listed = json.loads(operation.said("keys", "list", "--json"))
+    return {key["name"]: key["state"] for key in listed}
+
+
+def test_keys_are_backed_up_and_those_that_are_missing_come_back(
+    operation: Operation, tmp_path: Path
+) -> None:
+    operation.add("a")
+    key = operation.said("keys", "create", "team-a", "--rpm", "60").strip()
+    operation.said("keys", "create", "team-b")
+    assert "1 conversation, 2 keys" in operation.said("backup", tmp_path / "backup.zip")
+    assert "1 conversation, 2 keys" in operation.said("verify-backup", tmp_path / "backup.zip")
+    operation.store.close()
+    for file in operation.data_dir.glob("keys.db*"):
+        file.unlink()
+
+    said = operation.said("restore", tmp_path / "backup.zip", "--yes")
+
+    assert "keys: 2 added, 0 were there already" in said
+    with closing(open_access(operation.settings)) as access:
+        assert access.keys.authenticate(Headers({"api-key": key})).limits.requests_per_minute == 60
+    assert not [each for each in payload_of(tmp_path / "backup.zip").values() if key.encode() in each]
+
+
+def test_a_key_that_was_revoked_since_does_not_come_back(operation: Operation, tmp_path: Path) -> None:
+    operation.add("a")
+    operation.said("keys", "create", "team-a")
+    operation.said("backup", tmp_path / "backup.zip")
+    operation.said("keys", "revoke", "team-a")
+    operation.store.close()
+
+    said = operation.said("restore", tmp_path / "backup.zip", "--yes")
+
+    assert "keys: 0 added, 1 were there already" in said
+    assert _keys(operation) == {"team-a": "revoked"}
+    (line,) = [
+        each for each in (operation.data_dir / "audit.log").read_text().splitlines() if "restore" in each
+    ]
+    assert json.loads(line)["event"] == "key action"
+
+
+def test_a_backup_of_before_there_were_keys_is_good(operation: Operation, tmp_path: Path) -> None:
+    operation.add("a")
+    operation.said("keys", "create", "team-a")
+    file = tmp_path / "backup.zip"
+    operation.said("backup", file)
+    contents = payload_of(file)
+    manifest = json.loads(contents["manifest.json"])
+    del manifest["keys"], manifest["keys_sha256"]
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("manifest.json", json.dumps(manifest))
+        archive.writestr("conversations.db", contents["conversations.db"])
+    operation.store.close()
+
+    assert "1 conversation, 0 keys" in operation.said("verify-backup", file)
+    operation.said("restore", file, "--yes")
+
+    assert _keys(operation) == {"team-a": "active"}
+
+
+def test_keys_that_were_changed_in_a_backup_are_refused(operation: Operation, tmp_path: Path) -> None:
+    operation.add("a")
+    operation.said("keys", "create", "team-a")
+    file = tmp_path / "backup.zip"
+    operation.said("backup", file)
+    contents = payload_of(file)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content.replace(b'"is_admin":false', b'"is_admin":true'))
+
+    assert "checksum" in operation.refused("verify-backup", file)
 
 
 def test_a_restore_asks_first(operation: Operation, tmp_path: Path) -> None:
@@ -282,12 +359,14 @@ def test_a_server_s_rows_are_backed_up_and_those_that_are_missing_come_back(
     with closing(open_store(operation.environ["CONVERSATION_STORE_URL"], operation.data_dir)) as store:
         operation.store = store
         rows = operation.add("a", "b", recent=b"\x00\xff" * 8)
-        assert "2 conversations" in operation.said("backup", tmp_path / "backup.zip")
+        operation.said("keys", "create", "team-a")
+        assert "2 conversations, 1 key" in operation.said("backup", tmp_path / "backup.zip")
         operation.said("conversations", "delete", "a")
 
         said = operation.said("restore", tmp_path / "backup.zip", "--yes")
 
         assert "1 added, 1 were there already" in said
+        assert "keys: 0 added, 1 were there already" in said
         assert sorted(store.all(), key=lambda row: row.id) == rows
 
 
