@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import ipaddress
 import os
-import re
 import secrets
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -16,7 +15,6 @@ from opendify.errors import PermissionDenied, Unauthorized
 from opendify.records import Caller, Headers
 from opendify.settings import Settings
 
-_BEARER = re.compile(r"\s*bearer\s+(?P<key>.*\S)\s*", re.IGNORECASE)
 _FIRST_KEY_FILE = "api-key"
 _ADMIN_KEY_FILE = "admin-key"
 # No name in `API_KEYS` can begin like this, so that nobody else is taken for one of these callers.
@@ -196,9 +194,9 @@ class KeyRing:
 
 def presented_key(headers: Headers) -> str:
     """The key from `Authorization: Bearer`, `api-key` (Azure) or `x-api-key`; empty where there is none."""
-    bearer = _BEARER.fullmatch(headers.get("Authorization") or "")
-    if bearer:
-        return bearer["key"]
+    match (headers.get("Authorization") or "").split(maxsplit=1):
+        case [scheme, key] if scheme.lower() == "bearer":
+            return key.rstrip()
     return (headers.get("api-key") or headers.get("x-api-key") or "").strip()
 
 

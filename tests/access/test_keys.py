@@ -1,6 +1,7 @@
 """Whose key is it."""
 
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,20 @@ def test_a_wrong_key_is_refused_and_not_echoed(serve: Serve, key: str, name: str
 
 def test_a_key_with_spaces_is_one_key() -> None:
     assert presented_key(Headers({"Authorization": "Bearer My API Key"})) == "My API Key"
+
+
+@pytest.mark.parametrize("sent", [f" BEARER\t {ANNA} \xa0", f"bearer{chr(0xA0) * 8_000}{ANNA}"])
+def test_blanks_around_a_key_are_none_of_it(sent: str) -> None:
+    assert presented_key(Headers({"Authorization": sent})) == ANNA
+
+
+@pytest.mark.parametrize("sent", ["Bearer", f"Basic {ANNA}", f"bearer-{ANNA}", "bearer" + "\xa0" * 100_000])
+def test_another_kind_of_authorization_is_no_key(sent: str) -> None:
+    began_at = time.thread_time()
+
+    assert presented_key(Headers({"Authorization": sent})) == ""
+
+    assert time.thread_time() - began_at < 5, "a stranger's header must not cost its length squared"
 
 
 def test_callers_are_known_by_name_by_digest_or_as_admin() -> None:
