@@ -1,16 +1,36 @@
 """Gunicorn's own lines, in the form of all others and to the same places."""
 
 import logging
+from collections.abc import MutableMapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
+from gunicorn.http.message import Request
+from gunicorn.http.wsgi import Response
+
+if TYPE_CHECKING:
+    from gunicorn.glogging import _AtomsDict
 
 
 class ServerLog(Logger):
     """Leaves its lines to the handlers that `configure_logging` made, unless it is given a file of its own.
 
-    The access log stays Gunicorn's.
+    The access log stays Gunicorn's, but no line of it can be forged, or show a key.
     """
+
+    def atoms(
+        self, resp: Response, req: Request, environ: MutableMapping[str, Any], request_time: timedelta
+    ) -> "_AtomsDict":
+        """As in the base class; a path comes decoded, so it may hold a line's end."""
+        atoms = super().atoms(resp, req, environ, request_time)
+        atoms["U"] = _printable(atoms["U"])
+        atoms["f"] = _printable(atoms["f"])
+        atoms["a"] = _printable(atoms["a"])
+        # With basic authentication some send their key as the user.
+        atoms["u"] = "-"
+        return atoms
 
     def setup(self, cfg: Config) -> None:
         """As in the base class."""
@@ -27,3 +47,8 @@ def _leave_out_url(record: logging.LogRecord) -> bool:
     if str(record.msg).startswith("Error handling request"):
         record.msg, record.args = "Error handling request", ()
     return True
+
+
+def _printable(text: str | None) -> str:
+    text = str(text)
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
