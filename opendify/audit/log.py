@@ -1,5 +1,6 @@
 """The audit log's files: one line an event, written by many processes, never rewritten."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -13,12 +14,16 @@ from pathlib import Path
 from typing import Final
 
 from opendify.audit.chain import START, TORN, Finding, Link, read_link, torn_digest, verify, write_entry
+from opendify.audit.reading import Snapshot
 from opendify.records import Clock
 from opendify.telemetry.instruments import STORE_ERRORS
 
 _TAIL_BYTES: Final = 65_536
 _MOST_CHARS: Final = 500
 _REFUSALS_PER_MINUTE: Final = 300
+_LOCK_SECONDS: Final = 2.0
+_LOCK_POLL_SECONDS: Final = 0.002
+_LEAVE_ALONE_SECONDS: Final = 5.0
 
 logger = logging.getLogger(__name__)
 audit = logging.getLogger("opendify.audit")
@@ -29,15 +34,20 @@ class AuditLog:
 
     The lock file beside it holds where the chain stands, so that it goes on in a new
     file when the old one is moved away, by this class or by a log rotator. A disk that
-    is full, or a folder that cannot be written, stops no request: it is counted and logged.
+    is full, a folder that cannot be written, or a lock that nobody lets go of stops no
+    request: it is counted and logged.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = 0, now: Clock = time.time) -> None:
+    def __init__(
+        self, path: Path, *, max_bytes: int = 0, now: Clock = time.time, lock_seconds: float = _LOCK_SECONDS
+    ) -> None:
         """`max_bytes` is 0 where the log stays in one file; `now` is Unix time."""
         self._path = path
         self._max_bytes = max_bytes
         self._now = now
         self._lock = threading.Lock()
+        self._lock_seconds = lock_seconds
+        self._leave_alone_until = float("-inf")
         self._minute = 0
         self._refusals = 0
         self.failures = 0
@@ -45,12 +55,20 @@ class AuditLog:
     def note(self, event: str, **facts: object) -> None:
         """Write what happened: ids, counts and times; never a secret or a person's name."""
         audit.info(event, extra=facts)
+        if time.monotonic() < self._leave_alone_until:
+            self._count_failure()
+            return
         try:
             self._write(event, facts)
         except OSError as error:
-            self.failures += 1
-            STORE_ERRORS.add("audit_log")
+            self._count_failure()
+            if isinstance(error, TimeoutError):
+                self._leave_alone_until = time.monotonic() + _LEAVE_ALONE_SECONDS
             logger.error("the audit log cannot be written", extra={"error": error.strerror})  # noqa: TRY400 - Known.
+
+    def _count_failure(self) -> None:
+        self.failures += 1
+        STORE_ERRORS.add("audit_log")
 
     def note_refusal(self, event: str, **facts: object) -> None:
         """As `note`, for what strangers can cause: beyond so many in a minute they are only counted."""
@@ -75,8 +93,10 @@ class AuditLog:
             OSError: It cannot be read.
         """
         with self._locked() as lock:
-            head = _read_head(lock)
-            return head, list(verify(self._lines(), None if head == START else head))
+            head, snapshot = _read_head(lock), Snapshot(self._path)
+        # Reading a long log takes long, and meanwhile others must write on.
+        with snapshot:
+            return head, list(verify(snapshot.lines(), None if head == START else head))
 
     def _write(self, event: str, facts: dict[str, object]) -> None:
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,30 +122,21 @@ class AuditLog:
         path = self._path.with_name(f"{self._path.name}.lock")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor, self._lock_seconds)
             yield descriptor
         finally:
             os.close(descriptor)
 
-    def _lines(self) -> Iterator[tuple[str, str]]:
-        for file in self._files():
-            with file.open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-                for number, line in enumerate(lines, start=1):
-                    yield f"{file.name}:{number}", line.removesuffix("\n")
 
-    def _files(self) -> Sequence[Path]:
-        """The log's files, oldest first, whoever moved them away."""
-        found = [path for path in self._path.parent.glob(f"{self._path.name}*") if path.suffix != ".lock"]
-        return sorted(found, key=_first_number)
-
-
-def _first_number(path: Path) -> float:
-    with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            link = read_link(line.removesuffix("\n"))
-            if link:
-                return link.number
-    return float("inf")
+def _lock(descriptor: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(errno.ETIMEDOUT, "somebody holds its lock") from None
+            time.sleep(_LOCK_POLL_SECONDS)
 
 
 def _read_tail(path: Path) -> tuple[str, Link]:

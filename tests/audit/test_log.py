@@ -1,5 +1,6 @@
 """The audit log's files: many writers, crashes, rotation, a disk that is full."""
 
+import fcntl
 import logging
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from opendify.audit.log import AuditLog
+from opendify.audit.reading import Snapshot
 from tests.fakes.clocks import FakeClock
 from tests.fakes.metrics_page import Counted
 from tests.fakes.waiting import wait_until
@@ -160,6 +162,34 @@ def test_a_folder_that_cannot_be_written_stops_nobody(
 
     assert (log.failures, failures.more) == (1, 1)
     assert "the audit log cannot be written" in caplog.text
+
+
+def test_a_lock_that_nobody_lets_go_of_stops_nobody(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    log = AuditLog(path, now=lambda: NOW, lock_seconds=0.05)
+    log.note("key action", key="k1")
+    with path.with_name("audit.log.lock").open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        log.note("key action", key="k2")
+        log.note("key action", key="k3")
+
+    assert log.failures == 2
+    assert caplog.text.count("the audit log cannot be written") == 1, "the second did not wait for it again"
+    assert faults(path) == []
+
+
+def test_a_log_is_checked_as_it_was_when_the_check_began(path: Path) -> None:
+    log = opened(path)
+    log.note("key action", key="k1")
+    with Snapshot(path) as snapshot:
+        with path.open("a") as unfinished:
+            unfinished.write('{"number":2,"at"')
+        path.rename(path.with_name("audit.log.moved"))
+        path.write_text("something else")
+
+        (only,) = snapshot.lines()
+
+    assert only[0] == "audit.log:1"
+    assert '"key":"k1"' in only[1]
 
 
 def test_strangers_cannot_fill_the_disk(path: Path) -> None:
