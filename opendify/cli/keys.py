@@ -150,8 +150,8 @@ def import_keys(file: Path, **rights: Any) -> None:
     """
     text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     with _administering(knows_settings=False) as admin:
-        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-        pairs = [line.partition(":")[::2] for line in lines]
+        lines = (line.strip() for line in text.splitlines())
+        pairs = [line.partition(":")[::2] for line in lines if line and not line.startswith("#")]
         if not all(name and key for name, key in pairs):
             raise click.UsageError("each line must be name:key")
         count = admin.import_keys(
