@@ -62,6 +62,8 @@ BANNED: tuple[tuple[str, set[str]], ...] = (
     ("psycopg", {"stores"}),
     ("sqlite3", {"stores"}),
     ("gunicorn", {"serving"}),
+    ("boto3", {"files"}),
+    ("botocore", {"files"}),
 )
 IMPURE = ("time", "uuid", "random", "secrets", "threading", "socket", "os", "logging", "subprocess")
 

@@ -161,8 +161,8 @@ def answer_store(text: str) -> str:
 
 
 def file_store_url(text: str) -> str:
-    if not re.match(r"file:///\S", text) or not is_printable(text):
-        raise WrongValue("must be file:///data/NAME")
+    if not re.match(r"(?i)(?:file:///|s3://)\S", text) or not is_printable(text):
+        raise WrongValue("must be file:///data/NAME, or s3://BUCKET/PREFIX")
     return text
 
 

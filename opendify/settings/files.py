@@ -18,7 +18,22 @@ class FileSettings:
         "FILE_STORE_URL",
         read.file_store_url,
         "file:///data/files",
-        "Where files are kept: `file:///data/NAME` (a folder in `DATA_DIR`).",
+        "Where files are kept: `file:///data/NAME` (a folder in `DATA_DIR`), or "
+        "`s3://BUCKET/PREFIX?endpoint=…&region=…` (needs the extra `opendify[s3]`).",
+    )
+    store_access_key: str | None = setting_without_default(
+        "FILE_STORE_ACCESS_KEY",
+        read.secret_text,
+        None,
+        "The access key of that object storage. Unset: what the environment has for AWS' own tools.",
+        is_secret=True,
+    )
+    store_secret_key: str | None = setting_without_default(
+        "FILE_STORE_SECRET_KEY",
+        read.secret_text,
+        None,
+        "The secret that belongs to the access key.",
+        is_secret=True,
     )
     max_bytes: int = setting(
         "FILES_MAX_BYTES",

@@ -83,8 +83,8 @@ def configure_logging(level: str, logs: LogSettings | None = None) -> None:
         handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
     logging.getLogger(REQUEST_LOGGER).disabled = not logs.requests
-    # httpx logs every URL at info, httpcore every byte at debug.
-    for noisy in ("httpx", "httpcore"):
+    # httpx logs every URL at info, httpcore every byte at debug, and botocore what it signs.
+    for noisy in ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
