@@ -10,9 +10,12 @@ from typing import Final
 
 from opendify.access.keys import KeyRing
 from opendify.conversation_admin.administration import open_configured_answers
+from opendify.files.opening import open_configured_files
 from opendify.settings import ServerSettings, Settings, SettingsError
 from opendify.settings.check import check
 from opendify.stores.opening import open_store
+
+_OF_ONE_MACHINE: Final = ("sqlite:", "file:", "auto", "off")
 
 API_KEYS_NEEDED: Final = "API_KEYS must be set where several machines share a conversation store"
 
@@ -33,6 +36,20 @@ def require_keys(settings: Settings) -> None:
         raise SettingsError(API_KEYS_NEEDED)
 
 
+def require_secret_key(settings: Settings) -> None:
+    """Look that no machine would have to sign links in a way that the others do not know.
+
+    Raises:
+        SettingsError: It would.
+    """
+    urls = (settings.conversation_store_url, settings.answer_store, settings.files.store_url)
+    shares = any(not url.lower().startswith(_OF_ONE_MACHINE) for url in urls)
+    if settings.files.proxy and shares and not settings.files.secret_key:
+        raise SettingsError(
+            "SECRET_KEY must be set where FILES_PROXY signs links and several machines share a store"
+        )
+
+
 def _worker_faults(server: ServerSettings) -> Iterator[str]:
     if server.worker_class == "gevent" and importlib.util.find_spec("gevent") is None:
         yield "GUNICORN_WORKER_CLASS: gevent is not installed"
@@ -48,10 +65,11 @@ def _folder_faults(folder: Path) -> Iterator[str]:
 
 
 def _store_faults(settings: Settings) -> Iterator[str]:
-    try:
-        require_keys(settings)
-    except SettingsError as error:
-        yield from error.faults
+    for require in (require_keys, require_secret_key, _require_file_store):
+        try:
+            require(settings)
+        except SettingsError as error:
+            yield from error.faults
     try:
         with closing(open_store(settings.conversation_store_url, settings.data_dir)):
             pass
@@ -65,6 +83,10 @@ def _store_faults(settings: Settings) -> Iterator[str]:
     else:
         if answers:
             answers.close()
+
+
+def _require_file_store(settings: Settings) -> None:
+    open_configured_files(settings).close()
 
 
 if __name__ == "__main__":

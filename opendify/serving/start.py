@@ -9,7 +9,7 @@ from opendify.access.keys import KeyRing
 from opendify.access.opening import open_audit_log, open_configured_keys
 from opendify.audit.log import AuditLog
 from opendify.conversation_admin.administration import open_configured_answers
-from opendify.serving.preflight import API_KEYS_NEEDED, require_keys
+from opendify.serving.preflight import API_KEYS_NEEDED, require_keys, require_secret_key
 from opendify.settings import Settings, SettingsError, load_settings
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations import SchemaTooNew
@@ -25,6 +25,7 @@ def prepare_start() -> None:
     """
     try:
         settings = load_settings()
+        require_secret_key(settings)
         _announce_keys(settings)
         open_configured_answers(settings)
         _check_store(settings)

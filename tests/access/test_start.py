@@ -175,3 +175,16 @@ def test_a_store_that_may_have_keys_is_waited_for(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "The store of keys does not answer" in done.stderr
     assert not (tmp_path / "api-key").exists()
+
+
+def test_links_that_other_machines_could_not_read_end_the_start_with_one_line(tmp_path: Path) -> None:
+    told = {"FILES_PROXY": "true", "PUBLIC_URL": "https://ai.example.com", "FILE_STORE_URL": "s3://files"}
+
+    refused = _announce(AUTH_MODE="open", DATA_DIR=str(tmp_path), **told)
+    started = _announce(AUTH_MODE="open", DATA_DIR=str(tmp_path), **told, SECRET_KEY="k" * 32)
+
+    assert refused.returncode != 0
+    assert refused.stderr == (
+        "SECRET_KEY must be set where FILES_PROXY signs links and several machines share a store\n"
+    )
+    assert started.returncode == 0

@@ -49,3 +49,33 @@ def test_the_address_of_the_answers_is_read_too(tmp_path: Path) -> None:
     (fault,) = faults(tmp_path, ANSWER_STORE="sqlite:///data/")
 
     assert fault.startswith("ANSWER_STORE: a SQLite URL is")
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [
+        {"CONVERSATION_STORE_URL": "redis://host", "API_KEYS": "sk-one"},
+        {"CONVERSATION_STORE_URL": "postgresql://host/name", "API_KEYS": "sk-one"},
+        {"ANSWER_STORE": "redis://host"},
+        {"FILE_STORE_URL": "s3://files"},
+    ],
+    ids=["redis", "postgresql", "answers", "s3"],
+)
+def test_links_of_several_machines_need_one_key(tmp_path: Path, shared: dict[str, str]) -> None:
+    told = {"FILES_PROXY": "true", "PUBLIC_URL": "https://ai.example.com", **shared}
+
+    assert faults(tmp_path, **told) == [
+        "SECRET_KEY must be set where FILES_PROXY signs links and several machines share a store"
+    ]
+    assert faults(tmp_path, **told, SECRET_KEY="k" * 32) == []
+    assert faults(tmp_path, **{**told, "FILES_PROXY": "false"}) == []
+
+
+def test_links_of_one_machine_need_none(tmp_path: Path) -> None:
+    assert faults(tmp_path, FILES_PROXY="true", PUBLIC_URL="https://ai.example.com") == []
+
+
+def test_the_address_of_the_files_is_read(tmp_path: Path) -> None:
+    (fault,) = faults(tmp_path, FILE_STORE_URL="s3://files?secret=1")
+
+    assert fault.startswith("FILE_STORE_URL: an object storage's URL is s3://BUCKET")
