@@ -40,6 +40,7 @@ if _server.worker_class == "gevent":
 from opendify.dify.concurrency import instance_file  # noqa: E402 - As above.
 from opendify.serving import development, leaving, metrics_folder  # noqa: E402 - As above.
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
+from opendify.serving.housekeeping import begin_housekeeping, end_housekeeping  # noqa: E402 - As above.
 from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
 from opendify.serving.server_log import ServerLog  # noqa: E402 - As above.
 from opendify.serving.sharing import share_memory  # noqa: E402 - As above.
@@ -155,6 +156,7 @@ def post_worker_init(worker: Worker) -> None:
     limit_chats(worker)
     share_places(worker, instance_file())
     leaving.prepare_to_leave(worker, _server.drain_seconds)
+    begin_housekeeping(worker)
 
 
 def worker_int(worker: Worker) -> None:
@@ -171,6 +173,7 @@ def worker_exit(_server: Arbiter, worker: Worker) -> None:
     """The worker has ended but for what it left behind."""
     leaving.finish_leaving(worker)
     metrics_folder.METRICS_FOLDER.note_recycled(worker)
+    end_housekeeping(worker)
 
 
 def child_exit(_arbiter: Arbiter, worker: Worker) -> None:

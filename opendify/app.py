@@ -46,6 +46,7 @@ from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
 from opendify.serving.closing import ClosingConnections
+from opendify.serving.housekeeping import FILES
 from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
@@ -132,6 +133,7 @@ def create_app(
         ACCESS: access,
         CONCURRENCY: concurrency,
         SLOTS: slots,
+        FILES: files,
     }
     if settings.metrics.enabled:
         METRICS.open()

@@ -214,6 +214,7 @@ class Gateway:
         """Close what was opened."""
         self._client.close()
         self._repeats.close()
+        self._files.close()
 
     def _stream(
         self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person

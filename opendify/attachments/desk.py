@@ -62,6 +62,11 @@ class FileDesk:
         self._nothing = RequestFiles(self, (), Caller(""), lambda: None)
         self.memory = UploadMemory(answers, keep_seconds=settings.remember_seconds, now=now)
 
+    def close(self) -> None:
+        """Close the store of files."""
+        if self.keeper:
+            self.keeper.close()
+
     def take(
         self, attachments: Sequence[Attachment], caller: Caller, while_waiting: WhileWaiting
     ) -> "RequestFiles":

@@ -42,10 +42,20 @@ class FileFacts:
 class FileKeeper:
     """What callers can do with files; each sees only their own. `now` is Unix time."""
 
-    def __init__(self, store: FileStore, settings: FileSettings, *, now: Clock = time.time) -> None:
+    def __init__(
+        self,
+        store: FileStore,
+        settings: FileSettings,
+        *,
+        now: Clock = time.time,
+        interval_seconds: float = _INTERVAL_SECONDS,
+    ) -> None:
+        """Every `interval_seconds`, at most, it is cleaned up."""
         self._store = store
         self._settings = settings
         self._now = now
+        self._interval_seconds = interval_seconds
+        self._closed = threading.Event()
         self._clean_up_at = 0.0
         self._lock = threading.Lock()
 
@@ -101,7 +111,7 @@ class FileKeeper:
             content = self._store.open(file)
         if content is None:
             raise no_such_file(file.id)
-        return content
+        return _ReadContent(content)
 
     def page(self, query: FileQuery) -> FilePage:
         """Some of an owner's files."""
@@ -121,13 +131,13 @@ class FileKeeper:
             raise no_such_file(file_id)
 
     def remind(self) -> None:
-        """Clean up if it is time, at most every ten minutes, in a thread of its own; never waits."""
-        with self._lock:
-            is_due = self._now() >= self._clean_up_at
-            if is_due:
-                self._clean_up_at = self._now() + _INTERVAL_SECONDS
-        if is_due:
+        """Clean up if it is time, in a thread of its own; never waits."""
+        if self._is_due():
             threading.Thread(target=self.clean_up, name="file-housekeeping", daemon=True).start()
+
+    def clean_up_regularly(self) -> None:
+        """Clean up until it is closed, also where nobody asks for anything; for a process that serves."""
+        threading.Thread(target=self._clean_up_regularly, name="file-housekeeping", daemon=True).start()
 
     def clean_up(self) -> None:
         """Delete what has expired, and what crashes left behind; a store that is away is left for later."""
@@ -137,8 +147,35 @@ class FileKeeper:
             logger.warning("expired files could not be deleted", exc_info=True)
 
     def close(self) -> None:
-        """Close what was opened."""
+        """Close what was opened, and clean up no more."""
+        self._closed.set()
         self._store.close()
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            is_due = self._now() >= self._clean_up_at
+            if is_due:
+                self._clean_up_at = self._now() + self._interval_seconds
+            return is_due
+
+    def _clean_up_regularly(self) -> None:
+        while not self._closed.wait(self._interval_seconds):
+            if self._is_due():
+                self.clean_up()
+
+
+class _ReadContent:
+    """A content whose failures are those that clients may see."""
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+
+    def read(self, size: int, /) -> bytes:
+        with file_failures_mapped():
+            return self._content.read(size)
+
+    def close(self) -> None:
+        self._content.close()
 
 
 def no_such_file(file_id: str) -> FileNotStored:

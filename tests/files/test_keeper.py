@@ -1,6 +1,8 @@
 """The operator's rules for callers' files."""
 
+import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ from opendify.files.disk import DiskFiles
 from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped
 from opendify.records import Caller
 from opendify.settings.files import FileSettings
-from tests.files.keeping import NOW, content_of
+from tests.fakes.waiting import wait_until
+from tests.files.keeping import NOW, content_of, keep, new_file
 
 ALICE, BOB = Caller("alice"), Caller("bob")
 DAY = 86_400
@@ -128,3 +131,28 @@ def test_cleaning_up_deletes_what_expired(stand: Stand) -> None:
     stand.keeper.clean_up()
 
     assert stand.store.open(kept) is None
+
+
+def contents(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("file-*")]
+
+
+def test_what_expired_is_deleted_where_nobody_asks_for_anything(tmp_path: Path) -> None:
+    store = DiskFiles(tmp_path / "files")
+    expired = keep(store, new_file(expires_at=NOW + 10))
+    with closing(FileKeeper(store, FileSettings(), now=lambda: NOW + 10, interval_seconds=0.01)) as keeper:
+        assert contents(tmp_path) == [expired.id]
+        keeper.clean_up_regularly()
+
+        assert wait_until(lambda: contents(tmp_path) == [], seconds=20)
+
+
+def test_a_closed_keeper_cleans_up_no_more(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    keeper = FileKeeper(DiskFiles(tmp_path / "files"), FileSettings(), interval_seconds=600)
+    keeper.clean_up_regularly()
+    (housekeeper,) = set(threading.enumerate()) - before
+
+    keeper.close()
+
+    assert wait_until(lambda: not housekeeper.is_alive(), seconds=20)
