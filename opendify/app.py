@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import flask
 
 from opendify.access.keys import ensure_secret
-from opendify.access.opening import ACCESS, open_access
+from opendify.access.opening import ACCESS, Access, open_access
 from opendify.access.tokens import read_user_token
 from opendify.attachments.desk import FileDesk
 from opendify.audio.speech import Speaker
@@ -51,6 +52,7 @@ from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
 from opendify.settings.files import SECONDS_PER_DAY
+from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
 from opendify.telemetry.metrics import METRICS, METRICS_EXTENSION
@@ -81,68 +83,121 @@ def create_app(
     Raises:
         SettingsError: The settings name no usable store.
     """
-    access = open_access(settings, clock=clock, now=now)
-    keys = access.keys
-    client = DifyClient(settings, transport=transport, clock=clock, sleep=sleep)
-    store = store or open_configured_store(settings)
-    answers = open_configured_answers(settings)
-    files = FileKeeper(open_configured_files(settings), settings.files, now=now)
-    drain = Drain(clock=clock)
-    concurrency = Concurrency(settings, clock=clock)
-    discovery = Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock)
-    signer = _link_signer(settings, now)
-    gateway = Gateway(
-        settings,
-        client,
-        store,
-        answers=answers,
-        files=FileDesk(client, settings.attachments, keeper=files, answers=answers, now=now),
-        drain=drain,
-        concurrency=concurrency,
-        discovery=discovery,
-        publisher_for=_publisher_for(settings, files, client, signer),
-        clock=clock,
-        now=now,
-        sleep=sleep,
-    )
-    app = _App("opendify", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
-    app.url_map.merge_slashes = False
-    observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
-    install_cors(app, settings, keys)
-    install_security_headers(app)
-    register_error_handlers(app)
+    parts = _open_parts(settings, transport, store, _Clocks(clock, now, sleep))
+    gateway = _make_gateway(parts)
+    admin = ConversationAdmin(settings, parts.store, parts.client, answers=parts.answers, now=now)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
-    people = People(access, _identity_rules(settings), slots)
-    owners = Owners(store, gateway.find_app, settings.dify_user_prefix)
-    calls = Calls(client, concurrency, drain, clock=clock, sleep=sleep)
-    tools = CallTools(owners, discovery, calls)
-    most_bytes = min(settings.audio.most_bytes, settings.max_request_bytes)
-    transcriber = Transcriber(tools, most_bytes=most_bytes)
-    admin = ConversationAdmin(settings, store, client, answers=answers, now=now)
-    app.register_blueprint(v1_blueprint(gateway, keys, people))
-    app.register_blueprint(files_blueprint(files, people, signer))
-    app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), people))
-    app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
-    app.register_blueprint(admin_blueprint(admin, access))
-    app.register_blueprint(ops_blueprint(StoreProbe(store, clock=clock), settings.drain_path))
+    app = _make_bare_app(settings, parts.access)
+    _register_routes(app, parts, gateway, People(parts.access, _identity_rules(settings), slots))
+    app.register_blueprint(admin_blueprint(admin, parts.access))
     # What the server looks for: it limits the slots, which knows how many requests a process can serve.
     app.extensions |= {
         "opendify": gateway,
-        DRAIN: drain,
-        ACCESS: access,
-        CONCURRENCY: concurrency,
+        DRAIN: parts.drain,
+        ACCESS: parts.access,
+        CONCURRENCY: parts.concurrency,
         SLOTS: slots,
-        FILES: files,
+        FILES: parts.files,
     }
     if settings.metrics.enabled:
         METRICS.open()
         app.extensions[METRICS_EXTENSION] = METRICS
-        app.register_blueprint(metrics_blueprint(METRICS, settings, keys, admin, clock))
+        app.register_blueprint(metrics_blueprint(METRICS, settings, parts.access.keys, admin, clock))
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
     app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]
     return app
+
+
+@dataclass(frozen=True)
+class _Clocks:
+    """See `create_app`."""
+
+    clock: Clock
+    now: Clock
+    sleep: Callable[[float], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What several rooms share."""
+
+    settings: Settings
+    clocks: _Clocks
+    access: Access
+    client: DifyClient
+    store: ConversationStore
+    answers: AnswerStore | None
+    files: FileKeeper
+    signer: FileLinkSigner
+    drain: Drain
+    concurrency: Concurrency
+    discovery: Discovery
+
+
+def _open_parts(
+    settings: Settings, transport: TransportFactory | None, store: ConversationStore | None, clocks: _Clocks
+) -> _Parts:
+    clock, now = clocks.clock, clocks.now
+    client = DifyClient(settings, transport=transport, clock=clock, sleep=clocks.sleep)
+    return _Parts(
+        settings=settings,
+        clocks=clocks,
+        access=open_access(settings, clock=clock, now=now),
+        client=client,
+        store=store or open_configured_store(settings),
+        answers=open_configured_answers(settings),
+        files=FileKeeper(open_configured_files(settings), settings.files, now=now),
+        signer=_link_signer(settings, now),
+        drain=Drain(clock=clock),
+        concurrency=Concurrency(settings, clock=clock),
+        discovery=Discovery(client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock),
+    )
+
+
+def _make_gateway(parts: _Parts) -> Gateway:
+    settings, client, answers, clocks = parts.settings, parts.client, parts.answers, parts.clocks
+    return Gateway(
+        settings,
+        client,
+        parts.store,
+        answers=answers,
+        files=FileDesk(client, settings.attachments, keeper=parts.files, answers=answers, now=clocks.now),
+        drain=parts.drain,
+        concurrency=parts.concurrency,
+        discovery=parts.discovery,
+        publisher_for=_publisher_for(parts),
+        clock=clocks.clock,
+        now=clocks.now,
+        sleep=clocks.sleep,
+    )
+
+
+def _make_bare_app(settings: Settings, access: Access) -> flask.Flask:
+    """Without routes; what is told of every request, and answered to every failure."""
+    app = _App("opendify", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.url_map.merge_slashes = False
+    observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
+    install_cors(app, settings, access.keys)
+    install_security_headers(app)
+    register_error_handlers(app)
+    return app
+
+
+def _register_routes(app: flask.Flask, parts: _Parts, gateway: Gateway, people: People) -> None:
+    """What callers may ask for, and what is asked of the process itself."""
+    settings, clocks = parts.settings, parts.clocks
+    owners = Owners(parts.store, gateway.find_app, settings.dify_user_prefix)
+    calls = Calls(parts.client, parts.concurrency, parts.drain, clock=clocks.clock, sleep=clocks.sleep)
+    tools = CallTools(owners, parts.discovery, calls)
+    most_bytes = min(settings.audio.most_bytes, settings.max_request_bytes)
+    transcriber = Transcriber(tools, most_bytes=most_bytes)
+    app.register_blueprint(v1_blueprint(gateway, parts.access.keys, people))
+    app.register_blueprint(files_blueprint(parts.files, people, parts.signer))
+    app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), people))
+    app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
+    app.register_blueprint(ops_blueprint(StoreProbe(parts.store, clock=clocks.clock), settings.drain_path))
 
 
 class _App(flask.Flask):
@@ -161,13 +216,12 @@ def _link_signer(settings: Settings, now: Clock) -> FileLinkSigner:
     )
 
 
-def _publisher_for(
-    settings: Settings, files: FileKeeper, client: DifyClient, signer: FileLinkSigner
-) -> PublisherFor:
-    if not settings.files.proxy:
+def _publisher_for(parts: _Parts) -> PublisherFor:
+    settings = parts.settings.files
+    if not settings.proxy:
         return as_dify_publishes
-    ttl_seconds = settings.files.link_ttl_days * SECONDS_PER_DAY
-    return FilesOut(files, client, signer, ttl_seconds=ttl_seconds).publisher
+    ttl_seconds = settings.link_ttl_days * SECONDS_PER_DAY
+    return FilesOut(parts.files, parts.client, parts.signer, ttl_seconds=ttl_seconds).publisher
 
 
 def _identity_rules(settings: Settings) -> IdentityRules:
