@@ -259,13 +259,22 @@ class _PublicBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         del timeout, local_address
         addresses = self._look_up(host.strip("[]"), port)
-        if not addresses or not all(map(is_public, addresses)):
+        if not all(map(is_public, addresses)):
             raise _NotPublic
-        self._waiter.step(httpcore.ConnectTimeout)
-        stream = self._backend.connect_tcp(
-            addresses[0], port, self._waiter.seconds_left(), None, socket_options
-        )
-        return _PatientStream(stream, self._waiter)
+        return _PatientStream(self._connected(addresses, port, socket_options), self._waiter)
+
+    def _connected(
+        self, addresses: list[str], port: int, options: Iterable[httpcore.SOCKET_OPTION] | None
+    ) -> httpcore.NetworkStream:
+        """The first address that can be reached: there may be no way to those of IPv6."""
+        for number, address in enumerate(addresses, start=1):
+            self._waiter.step(httpcore.ConnectTimeout)
+            try:
+                return self._backend.connect_tcp(address, port, self._waiter.seconds_left(), None, options)
+            except httpcore.ConnectError:
+                if number == len(addresses):
+                    raise
+        raise _NotPublic
 
 
 class _PatientStream(httpcore.NetworkStream):

@@ -28,6 +28,7 @@ class Rerouted(httpcore.NetworkBackend):
 
     def __init__(self, port: int) -> None:
         self.connected: list[str] = []
+        self.unreachable = ""
         self._port = port
 
     def connect_tcp(
@@ -39,6 +40,8 @@ class Rerouted(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         self.connected.append(host)
+        if host == self.unreachable:
+            raise httpcore.ConnectError
         return httpcore.SyncBackend().connect_tcp("127.0.0.1", self._port, timeout)
 
 
@@ -191,6 +194,15 @@ def test_one_private_address_among_public_ones_is_enough(web: Web) -> None:
     web.addresses["mixed.test"] = [[PUBLIC, "10.0.0.1"]]
 
     assert "not in the open internet" in web.refusal("http://mixed.test/").message
+
+
+def test_the_next_address_is_taken_where_one_cannot_be_reached(web: Web) -> None:
+    unreachable = "2606:2800:220:1::1"
+    web.addresses["both.test"] = [[unreachable, PUBLIC]]
+    web.backend.unreachable = unreachable
+
+    assert web.fetch("http://both.test/").bytes == len(PNG)
+    assert web.backend.connected == [unreachable, PUBLIC]
 
 
 def test_a_dns_answer_that_changes_changes_nothing(web: Web) -> None:
