@@ -1,6 +1,6 @@
 """Whose a thing at Dify is: the app that knows it, and the user under whom it is known there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from opendify.conversations.identity import ClientContext, dify_user
@@ -44,6 +44,11 @@ class Owners:
             ModelNotFound: No such model.
         """
         return Owner(self.find_app(model, caller), dify_user(context, caller, self._user_prefix))
+
+    def who_may_answer(self, owner: Owner, caller: Caller) -> Sequence[Owner]:
+        """The person as their app knows them, then as those of its fallbacks do that the caller may use."""
+        fallbacks = (self.find_app(name, caller) for name in owner.app.fallbacks if caller.may_use(name))
+        return [Owner(app, owner.user) for app in dict.fromkeys([owner.app, *fallbacks])]
 
     def of_conversation(
         self, conversation_id: str, model: str, caller: Caller, context: ClientContext

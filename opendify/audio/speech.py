@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Final
 from urllib.parse import urlencode
 
-from opendify.audio.candidates import apps_for, first_able
+from opendify.audio.candidates import first_able
 from opendify.audio.formats import START_BYTES, audio_type
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, GatewayError, InvalidRequest, MessageNotFound
@@ -74,7 +74,7 @@ class Speaker:
         owner = self._owners.of_person(request.model or "", person.caller, person.context)
         words = {"text": request.input}
         speak = partial(self._speak, words=words, request=request, user=owner.user, person=person)
-        return first_able(apps_for(owner.app, self._owners.find_app, person.caller), speak)
+        return first_able(self._owners.who_may_answer(owner, person.caller), speak)
 
     def _owner_of_message(self, message_id: str, model: str, person: Person) -> Owner:
         """Dify reads any message of its database aloud, so that whose it is must be found out before.

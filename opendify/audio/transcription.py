@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import IO
 
-from opendify.audio.candidates import apps_for, first_able
+from opendify.audio.candidates import first_able
 from opendify.audio.formats import START_BYTES, PartNames, part_names
 from opendify.dify.calls import DifyCall, FilePart
 from opendify.errors import DifyError, InvalidRequest, RequestTooLarge
@@ -36,7 +36,7 @@ class Transcriber:
         person.observation.model = owner.app.name
         names = self._check(recording)
         transcribe = partial(self._ask, recording=recording, names=names, user=owner.user, person=person)
-        return first_able(apps_for(owner.app, self._owners.find_app, person.caller), transcribe)
+        return first_able(self._owners.who_may_answer(owner, person.caller), transcribe)
 
     def _check(self, recording: IO[bytes]) -> PartNames:
         length = recording.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
 """What became of a workflow run: for those whose answer was lost on the way."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from pydantic import ValidationError
@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, WorkflowRunNotFound
 from opendify.gateway import Person
+from opendify.owners import Owner
 from opendify.runs.calls import CallTools
+from opendify.settings import DifyApp
 from opendify.translate.cleaning import clean
 from opendify.translate.run_ids import open_run_id
 from opendify.wire.dify_extras import WorkflowRun
@@ -31,12 +33,10 @@ class WorkflowRuns:
             WorkflowRunNotFound: It is not this person's, or Dify does not know it.
         """
         owner = self._owners.of_person(model, person.caller, person.context)
-        person.observation.model = owner.app.name
-        run_id = open_run_id(sealed_id, app_key=owner.app.api_key, user=owner.user)
-        if run_id is None or not _RUN_ID.fullmatch(run_id):
-            raise _not_found()
+        app, run_id = _opened(sealed_id, self._owners.who_may_answer(owner, person.caller))
+        person.observation.model = app.name
         call = DifyCall("GET", f"/workflows/run/{quote(run_id, safe='')}")
-        answer = self._calls.read_json(owner.app, call, person.client, is_paid=False)
+        answer = self._calls.read_json(app, call, person.client, is_paid=False)
         # Of a run that it does not know, Dify sends a row of nulls.
         if isinstance(answer, Mapping) and answer.get("status") is None:
             raise _not_found()
@@ -45,6 +45,15 @@ class WorkflowRuns:
         except ValidationError as error:
             raise DifyError("Dify answered in a form that is not known") from error
         return run.model_copy(update={"id": sealed_id, "error": run.error and clean(run.error)})
+
+
+def _opened(sealed_id: str, owners: Sequence[Owner]) -> tuple[DifyApp, str]:
+    """The app that ran it, which may have been a fallback of the one that was asked; and Dify's id."""
+    for owner in owners:
+        run_id = open_run_id(sealed_id, app_key=owner.app.api_key, user=owner.user)
+        if run_id is not None and _RUN_ID.fullmatch(run_id):
+            return owner.app, run_id
+    raise _not_found()
 
 
 def _not_found() -> WorkflowRunNotFound:

@@ -81,3 +81,13 @@ def test_a_run_that_dify_has_forgotten_is_not_found(serve: Serve, dify: MockDify
 
     assert_openai_error(answer, 404, "workflow_run_not_found")
     assert dify.asked("other"), "the id was good; it was Dify who did not know the run"
+
+
+def test_a_run_of_a_fallback_is_found_under_the_model_asked_for(serve: Serve, dify: MockDify) -> None:
+    sealed = seal_run_id("r-1", app_key="app-other", user="#anonymous:anna")
+    dify.answers["other"] = lambda _: httpx.Response(200, json={"id": "r-1", "status": "succeeded"})
+    client = serve({"bot": {"api_key": "app-bot", "fallbacks": ["other"]}, "other": "app-other"})
+
+    assert client.get(f"{URL}/{sealed}?model=bot&user=anna").get_json()["status"] == "succeeded"
+    (asked,) = dify.asked("other")
+    assert asked.headers["Authorization"] == "Bearer app-other"
