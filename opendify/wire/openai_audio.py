@@ -17,6 +17,8 @@ SpeechFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 
 MOST_INPUT_CHARACTERS = 4_096
 
+_DifyId = Annotated[str, Field(max_length=64)]
+
 
 class TranscriptionRequest(BaseModel):
     """The fields of the form, all of them strings; of a list the last counts. Others are passed over."""
@@ -55,8 +57,8 @@ class SpeechRequest(BaseModel):
     speed: Annotated[float, Field(ge=0.25, le=4)] | None = None
     stream_format: Literal["audio", "sse"] | None = None
     user: UserField | None = None
-    message_id: str | None = None
-    conversation_id: str | None = None
+    message_id: _DifyId | None = None
+    conversation_id: _DifyId | None = None
 
 
 def verbose_transcript(text: str, *, seconds: float, language: str) -> Mapping[str, object]:

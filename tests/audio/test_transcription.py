@@ -212,6 +212,7 @@ def test_an_alias_is_the_same_app(serve: Serve, dify: MockDify) -> None:
         (b"\xff\xd8\xff\xe0" + bytes(60), "audio/mpeg"),
         ("\ufeffsome words".encode("utf-16-le"), "audio/wav"),
         (b"RIFF\x24\0\0\0WEBPVP8 ", "audio/wav"),
+        (b"\0\0\0\x20ftypavif" + bytes(60), "audio/mp4"),
         (b"x", "audio/wav"),
     ],
 )
