@@ -179,7 +179,7 @@ class AnswerFile:
     under which a copy is kept for the caller.
     """
 
-    url: str
+    url: str = field(repr=False)
     filename: str
     type: str = "custom"
     mime_type: str | None = None

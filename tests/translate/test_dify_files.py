@@ -156,3 +156,7 @@ class TestGraphs:
 )
 def test_no_name_and_no_url_breaks_out_of_a_link(file: AnswerFile, link: str) -> None:
     assert markdown_link(file) == link
+
+
+def test_a_link_which_whoever_has_it_can_follow_is_in_no_repr() -> None:
+    assert "sign" not in repr(AnswerFile("/files/tools/a.png?sign=2", "a.png"))
