@@ -143,7 +143,7 @@ def _open_parts(
     return _Parts(
         settings=settings,
         clocks=clocks,
-        access=open_access(settings, clock=clock, now=now),
+        access=open_access(settings, client=client, clock=clock, now=now),
         client=client,
         store=store or open_configured_store(settings),
         answers=open_configured_answers(settings),

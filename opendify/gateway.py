@@ -148,7 +148,8 @@ class Gateway:
 
     def list_models(self, caller: Caller) -> list[Mapping[str, object]]:
         """The caller's models and their aliases, in table order; asks nobody: it answers with Dify down."""
-        names = ((app, name) for app in self._settings.models for name in (app.name, *app.aliases))
+        apps = (caller.app,) if caller.app else self._settings.models
+        names = ((app, name) for app in apps for name in (app.name, *app.aliases))
         return [model_shape(name, None) for app, name in names if caller.may_use(name, app.name)]
 
     def get_model(self, name: str, caller: Caller) -> Mapping[str, object]:
@@ -202,6 +203,8 @@ class Gateway:
         """
         if not model:
             raise InvalidRequest("you must provide a model parameter")
+        if caller.app:
+            return caller.app
         app = self._settings.find_model(model)
         if app is None or not caller.may_use(model, app.name):
             raise ModelNotFound(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from opendify.settings import AppMode
+from opendify.settings import AppMode, DifyApp
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
@@ -63,7 +63,8 @@ class Caller:
     """Who holds one of our keys; `id` survives a rotation of the key, and alone tells callers apart.
 
     `models` are patterns with `*` and `?`, none where every model may be used.
-    `default_user` is who speaks where a request names nobody.
+    `default_user` is who speaks where a request names nobody. `app` answers every model,
+    where the key that was presented is that of a Dify app.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Caller:
     default_user: str = field(default="", compare=False)
     limits: CallerLimits = field(default=NO_LIMITS, compare=False)
     is_admin: bool = field(default=False, compare=False)
+    app: DifyApp | None = field(default=None, compare=False, repr=False)
 
     def may_use(self, *names: str) -> bool:
         """Whether a model with these names is one of the caller's."""

@@ -30,7 +30,7 @@ ROOMS = (
     ("settings",),
     ("records",),
     ("telemetry",),
-    ("waiting",),
+    ("waiting", "bounded"),
     ("wire",),
     ("translate",),
     ("conversations", "stores", "dify", "audit"),

@@ -193,7 +193,7 @@ def test_the_drain_file_lies_with_the_other_state_unless_it_is_put_elsewhere() -
     [
         ("ENVIRONMENT", "staging", "ENVIRONMENT must be one of production, development"),
         ("LOG_LEVEL", "loud", "LOG_LEVEL must be one of debug, info, warning, error, critical"),
-        ("AUTH_MODE", "none", "AUTH_MODE must be one of keys, open"),
+        ("AUTH_MODE", "none", "AUTH_MODE must be one of keys, open, passthrough"),
         ("AUTO_GENERATE_NAME", "maybe", "AUTO_GENERATE_NAME must be true or false"),
         (
             "DIFY_IDLE_TIMEOUT",
@@ -300,7 +300,7 @@ def test_a_wrong_value_for_the_server_is_refused_by_name(variable: str, text: st
 def test_several_faults_have_a_line_each() -> None:
     assert fault_of(LOG_LEVEL="loud", AUTH_MODE="none", MODEL_CONFIG="[]").splitlines() == [
         "LOG_LEVEL must be one of debug, info, warning, error, critical",
-        "AUTH_MODE must be one of keys, open",
+        "AUTH_MODE must be one of keys, open, passthrough",
         'MODEL_CONFIG must be an object such as {"translator": "app-..."}',
     ]
 

@@ -8,6 +8,7 @@ from opendify.access.addresses import Address, Network, address_group, client_ad
 from opendify.access.key_format import masked
 from opendify.access.known_keys import KnownKey, KnownKeys
 from opendify.access.limiter import Limiter
+from opendify.access.passed_keys import PassedKeys
 from opendify.audit.log import AuditLog
 from opendify.errors import GatewayError, PermissionDenied, Unauthorized, UsageLimited
 from opendify.records import Caller, Clock, Headers
@@ -24,12 +25,17 @@ class Door:
         limiter: Limiter,
         audit: AuditLog,
         *,
+        passed: PassedKeys | None = None,
         trusted_proxies: Sequence[Network],
         most_failures: int,
         now: Clock = time.time,
     ) -> None:
-        """At most so many failures a minute from one address; 0 is no limit."""
+        """At most so many failures a minute from one address; 0 is no limit.
+
+        `passed` knows the keys of Dify's apps, where callers may bring their own.
+        """
         self._stored = stored
+        self._passed = passed
         self._limiter = limiter
         self._audit = audit
         self._trusted_proxies = trusted_proxies
@@ -37,14 +43,17 @@ class Door:
         self._now = now
 
     def admit(self, key: str, headers: Headers, peer: str | None) -> Caller:
-        """The holder of a stored key; `peer` is the address of the connection.
+        """The holder of a stored key, or of a Dify app's; `peer` is the address of the connection.
 
         Raises:
             Unauthorized: Nobody's key, or one that has expired or was revoked.
             PermissionDenied: It may not be used from there.
             UsageLimited: As `turn_away`.
             AccessUnknown: The store of keys is down, and the key was not seen lately.
+            GatewayError: Dify cannot be asked about the key of its app.
         """
+        if self._passed is not None and self._passed.may_know(key):
+            return self._pass_through(self._passed, key, headers, peer)
         known = self._stored.find(key) if self._stored else None
         if self._stored is None or known is None:
             message = f"Incorrect API key provided: {masked(key)}."
@@ -52,6 +61,19 @@ class Door:
         self._check(known, headers, peer)
         self._stored.note_use(known)
         return known.caller
+
+    def _pass_through(self, passed: PassedKeys, key: str, headers: Headers, peer: str | None) -> Caller:
+        caller = passed.find(key, lambda: self._has_tries_left(headers, peer))
+        if caller is None:
+            message = f"Incorrect API key provided: {masked(key)}. It is no key of an app at this Dify."
+            raise self.turn_away("wrong key", headers, peer, message)
+        return caller
+
+    def _has_tries_left(self, headers: Headers, peer: str | None) -> bool:
+        """Whether Dify is to be bothered with another key from there."""
+        name = self._counted_as(headers, peer)
+        window = self._limiter.count(name, Amount(0, 0), Amount(UNLIMITED, UNLIMITED))
+        return window is None or not self._most_failures or window.used.requests < self._most_failures
 
     def _check(self, known: KnownKey, headers: Headers, peer: str | None) -> None:
         stored = known.stored
@@ -67,7 +89,7 @@ class Door:
         self, reason: str, headers: Headers, peer: str | None, message: str, caller: str = ""
     ) -> GatewayError:
         """What to raise: 401, or 429 for who has failed too often."""
-        name = f"address:{address_group(self._address(headers, peer))}"
+        name = self._counted_as(headers, peer)
         most = Amount(self._most_failures, UNLIMITED)
         window = self._limiter.count(name, Amount(1, 0), most) if self._most_failures else None
         if window is None or window.is_let_in:
@@ -85,6 +107,9 @@ class Door:
     def _comes_from(self, networks: Sequence[Network], headers: Headers, peer: str | None) -> bool:
         address = self._address(headers, peer)
         return address is not None and is_in(address, networks)
+
+    def _counted_as(self, headers: Headers, peer: str | None) -> str:
+        return f"address:{address_group(self._address(headers, peer))}"
 
     def _address(self, headers: Headers, peer: str | None) -> Address | None:
         return client_address(peer or "", headers.get("X-Forwarded-For") or "", self._trusted_proxies)

@@ -128,7 +128,8 @@ class KeyRing:
     def needs_first_keys(self) -> bool:
         """Whether keys are asked for and none are configured."""
         settings = self._settings
-        return not (self.is_open or settings.api_keys or settings.admin_api_key)
+        has_keys = bool(settings.api_keys or settings.admin_api_key)
+        return settings.auth_mode == "keys" and not (self.is_open or has_keys)
 
     @property
     def shares_its_store(self) -> bool:
@@ -152,7 +153,7 @@ class KeyRing:
     def _is_open_on_loopback(self) -> bool:
         settings = self._settings
         in_development = settings.environment == "development" and is_loopback(settings.server_host)
-        return in_development and not settings.api_keys
+        return in_development and settings.auth_mode == "keys" and not settings.api_keys
 
     @cached_property
     def _callers(self) -> Mapping[str, Caller]:

@@ -9,8 +9,10 @@ from opendify.access.keys import KeyRing
 from opendify.access.known_keys import KnownKeys
 from opendify.access.leases import LeasedPlaces
 from opendify.access.limiter import Limiter, Places
+from opendify.access.passed_keys import PassedKeys
 from opendify.access.places import KeyPlaces
 from opendify.audit.log import AuditLog
+from opendify.dify.client import DifyClient
 from opendify.records import Clock
 from opendify.settings import Settings, SettingsError
 from opendify.stores.keys import KeyStore, open_key_store
@@ -37,8 +39,14 @@ class Access:
             self.stored.close()
 
 
-def open_access(settings: Settings, *, clock: Clock = time.monotonic, now: Clock = time.time) -> Access:
-    """`clock` is a monotonic one, `now` Unix time.
+def open_access(
+    settings: Settings,
+    *,
+    client: DifyClient | None = None,
+    clock: Clock = time.monotonic,
+    now: Clock = time.time,
+) -> Access:
+    """`clock` is a monotonic one, `now` Unix time; without a `client` no keys are passed through to Dify.
 
     Raises:
         SettingsError: The settings name no usable store.
@@ -58,12 +66,19 @@ def open_access(settings: Settings, *, clock: Clock = time.monotonic, now: Clock
         stored,
         limiter,
         audit,
+        passed=_passed_keys(settings, client, clock),
         trusted_proxies=settings.access.trusted_proxies,
         most_failures=settings.access.failed_logins_per_minute,
         now=now,
     )
     keys = KeyRing(settings, door=door, has_stored_keys=stored.hold_any if stored else lambda: False)
     return Access(keys, limiter, audit, stored)
+
+
+def _passed_keys(settings: Settings, client: DifyClient | None, clock: Clock) -> PassedKeys | None:
+    if client is None or settings.passed_app is None:
+        return None
+    return PassedKeys(settings.passed_app, lambda app: client.call(app, "GET", "/info"), clock=clock)
 
 
 def open_audit_log(settings: Settings, *, now: Clock = time.time) -> AuditLog:

@@ -55,7 +55,7 @@ def chat(
     """Talk to MODEL, by default the first of the table, through the running service."""
     if not (model and url):
         with operating() as operator:
-            model = model or operator.settings.models[0].name
+            model = model or operator.settings.model_names[0]
             url = url or service_url(operator.settings, load_server_settings(), everywhere="127.0.0.1")
             key = key or _own_key(operator.settings)
     conversation = _Conversation(files=list(files))

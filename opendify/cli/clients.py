@@ -118,7 +118,7 @@ model = "$model\"""",
 def settings_for(client: str, url: str, settings: Settings) -> str:
     """What to paste into `client`, which reaches this service at `url`, ending in `/v1`."""
     url = url.rstrip("/")
-    names = [app.name for app in settings.models]
+    names = settings.model_names
     return Template(CLIENTS[client]).substitute(
         url=url,
         root=url.removesuffix("/v1"),

@@ -25,7 +25,23 @@ MODEL_SETTINGS: Final = (
 )
 
 
-def read_model_table(environ: Mapping[str, str]) -> tuple[DifyApp, ...]:
+PASSED_MODEL: Final = "dify"
+"""What an app is called that answers for its own key."""
+
+
+def read_passed_app(environ: Mapping[str, str]) -> DifyApp:
+    """What all apps have in common that answer for their own keys.
+
+    Raises:
+        SettingsError: Nobody says where they are.
+    """
+    base = _default_api_base(environ)
+    if base is None:
+        raise SettingsError("AUTH_MODE: passthrough needs DIFY_API_BASE, where the keys are good")
+    return DifyApp(name=PASSED_MODEL, api_key="", api_base=base)
+
+
+def read_model_table(environ: Mapping[str, str], *, may_be_missing: bool = False) -> tuple[DifyApp, ...]:
     """Read the models from whichever of the variables is set.
 
     Raises:
@@ -40,6 +56,8 @@ def read_model_table(environ: Mapping[str, str]) -> tuple[DifyApp, ...]:
         return read_models(parse_table_text(text, "MODEL_CONFIG"), "MODEL_CONFIG", default_api_base)
     if file:
         return read_models(_read_table_file(file), "MODEL_CONFIG_FILE", default_api_base)
+    if may_be_missing:
+        return ()
     raise SettingsError(
         'MODEL_CONFIG is not set; it needs at least one model, such as {"translator": "app-..."}'
     )

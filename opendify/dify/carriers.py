@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from opendify import __version__
+from opendify.bounded import remember
 from opendify.dify.connections import ConnectionPool, Origin
 from opendify.dify.events import RunLimits
 from opendify.dify.exchange import Exchange
@@ -19,6 +20,7 @@ from opendify.settings import DifyApp
 
 # The event stream keeps the exact time; this only frees a reader that nobody waits for.
 _READ_GRACE_SECONDS = 1.0
+_MOST_HEADS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class SocketCarrier:
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"POST {url.raw_path.decode('ascii')} HTTP/1.1\r\n{lines}".encode()
-        return self._heads.setdefault((post.app, post.path), (origin, head))
+        return remember(self._heads, (post.app, post.path), (origin, head), most=_MOST_HEADS)
 
     def _trust(self, app: DifyApp) -> ssl.SSLContext:
         """One context for all apps that trust the same, since connections are shared by what they trust."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import httpx
@@ -75,7 +76,7 @@ class DifyClient:
         self._clients = HttpClients(transport, idle_seconds=_KEEPALIVE_SECONDS)
         # A connection that served before could not be told apart, and broken off, while Dify is silent.
         self._clients_of_calls = HttpClients(transport, idle_seconds=0)
-        self._carriers: dict[DifyApp, RunCarrier] = {}
+        self._carriers: dict[tuple[str, Path | None], RunCarrier] = {}
         self._sockets = SocketCarrier(
             idle_seconds=_KEEPALIVE_SECONDS, connect_seconds=settings.dify_connect_timeout_seconds
         )
@@ -273,9 +274,10 @@ class DifyClient:
         return server
 
     def _carrier_for(self, app: DifyApp) -> RunCarrier:
-        carrier = self._carriers.get(app)
+        where = (app.api_base, app.ca_file)
+        carrier = self._carriers.get(where)
         if carrier is None:
-            carrier = self._carriers.setdefault(app, self._choose_carrier(app))
+            carrier = self._carriers.setdefault(where, self._choose_carrier(app))
         return carrier
 
     def _choose_carrier(self, app: DifyApp) -> RunCarrier:

@@ -138,7 +138,8 @@ class Concurrency:
         """`file` is opened when the first place is taken, unless one is shared before."""
         self._settings = settings
         self._file = file
-        self._limits = {app.name: self._limits_of(app) for app in settings.models}
+        apps = (*settings.models, *([settings.passed_app] if settings.passed_app else []))
+        self._limits = {app.name: self._limits_of(app) for app in apps}
         self._lines = {
             name: WaitingLine(length=settings.queue_length, seconds=settings.queue_seconds, clock=clock)
             for name, limits in self._limits.items()

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from opendify.bounded import remember
 from opendify.dify.client import DifyClient
 from opendify.dify.file_rules import read_app_rules, read_input_rules, read_size_limits, takes_files
 from opendify.errors import DifyAppError, DifyAuthError, DifyCircuitOpen, GatewayError
@@ -24,6 +25,7 @@ _PROBES: tuple[tuple[str, AppMode], ...] = (
 )
 _FAILURE_SECONDS = 1.0
 _STALE_SECONDS = 5.0
+_MOST_KNOWN = 2_000
 _PROBE_SAYS_NO = frozenset({400, 404})
 _PROBE_USER = "opendify-probe"
 
@@ -47,7 +49,7 @@ class Discovery:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[tuple[str, str], _Entry] = {}
 
     def profile(self, app: DifyApp) -> AppProfile:
         """What is known of `app`, asking Dify where that is missing or old.
@@ -77,10 +79,14 @@ class Discovery:
         self._entry(app).expires_at = -math.inf
 
     def _entry(self, app: DifyApp) -> _Entry:
-        entry = self._entries.get(app.name)
+        # Apps that callers bring share a name.
+        key = (app.name, app.api_key)
+        entry = self._entries.get(key)
         if entry is None:
             with self._lock:
-                entry = self._entries.setdefault(app.name, _Entry(threading.Lock()))
+                entry = self._entries.get(key) or remember(
+                    self._entries, key, _Entry(threading.Lock()), most=_MOST_KNOWN
+                )
         return entry
 
     def _refresh(self, app: DifyApp, entry: _Entry) -> AppProfile:

@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 from opendify.configuration import readers as read
 from opendify.configuration.cpus import default_workers, effective_cpus
 from opendify.configuration.fields import read_fields
-from opendify.configuration.model_variables import read_model_table
+from opendify.configuration.model_variables import read_model_table, read_passed_app
 from opendify.configuration.readers import PROJECT_FOLDER, SettingsError
 from opendify.settings.server import ServerSettings
 from opendify.settings.service import Settings
@@ -28,8 +28,11 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = _environment() if environ is None else environ
     faults: list[str] = []
     values = read_fields(Settings, environ, faults)
+    passes_keys = values.get("auth_mode") == "passthrough"
     try:
-        values["models"] = read_model_table(environ)
+        values["models"] = read_model_table(environ, may_be_missing=passes_keys)
+        if passes_keys:
+            values["passed_app"] = read_passed_app(environ)
     except SettingsError as error:
         faults += error.faults
     if faults:
@@ -38,6 +41,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if settings.files.proxy and not settings.files.public_url:
         raise SettingsError(
             "FILES_PROXY needs PUBLIC_URL, the address under which clients reach this service"
+        )
+    if settings.passed_app and settings.find_model(settings.passed_app.name):
+        raise SettingsError(
+            f"AUTH_MODE: with passthrough no model of the table may be called {settings.passed_app.name!r}"
         )
     if faults := _misordered_times(settings):
         raise SettingsError(*faults)

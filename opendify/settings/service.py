@@ -20,7 +20,7 @@ from opendify.settings.tracing import TracingSettings
 
 # ruff: noqa: RUF009 - `setting` makes a field, with an immutable default.
 
-AuthMode = Literal["keys", "open"]
+AuthMode = Literal["keys", "open", "passthrough"]
 DifyTransport = Literal["sockets", "httpx"]
 
 AUTH_MODES: Final[tuple[AuthMode, ...]] = get_args(AuthMode)
@@ -32,6 +32,8 @@ class Settings(CommonSettings):
     """What the application needs to know. `models` are in table order."""
 
     models: tuple[DifyApp, ...]
+    passed_app: DifyApp | None = None
+    """In pass-through mode, every app that answers for its own key, but for that key."""
     drain_file: Path | None = setting_without_default(
         "DRAIN_FILE",
         read.path,
@@ -43,7 +45,8 @@ class Settings(CommonSettings):
         "AUTH_MODE",
         read.one_of(AUTH_MODES),
         "keys",
-        "`keys` asks clients for a key of `API_KEYS`; `open` accepts any key, and none.",
+        "`keys` asks clients for a key of `API_KEYS`; `open` accepts any key, and none; `passthrough` also "
+        "takes the key of any Dify app at `DIFY_API_BASE`, which then answers every model.",
     )
     api_keys: tuple[ApiKey, ...] = setting_without_default(
         "API_KEYS",
@@ -270,6 +273,12 @@ class Settings(CommonSettings):
     def last_backup_path(self) -> Path:
         """The file whose time is that of the last backup."""
         return self.data_dir / "last-backup"
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """What clients may ask for; where there is no table, what every app is called for its own key."""
+        apps = self.models or ((self.passed_app,) if self.passed_app else ())
+        return tuple(app.name for app in apps)
 
     def find_model(self, name: str) -> DifyApp | None:
         """The model with this name or alias."""
