@@ -50,10 +50,7 @@ def json_response(
     body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
 ) -> flask.Response:
     """`body` as JSON."""
-    encoded = encode_json(body)
-    response = ReadyResponse(encoded, status, headers, content_type="application/json")
-    response.headers.add("Content-Length", str(len(encoded)))
-    return response
+    return ReadyResponse(encode_json(body), status, headers, content_type="application/json")
 
 
 def event_stream(stream: ReplyStream) -> flask.Response:

@@ -33,6 +33,15 @@ def test_a_whole_answer_carries_dify_s_ids(serve: Serve) -> None:
     assert response.get_json()["dify"]["task_id"] == IDS["task_id"]
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/v1/models/nobody", "/health/live"])
+def test_the_length_of_an_answer_stands_in_it_once(serve: Serve, path: str) -> None:
+    """Nginx from 1.23 on answers 502 where a server says it twice, even if both agree."""
+    client = serve()
+    response = client.post(path, json=CHAT) if path.endswith("completions") else client.get(path)
+
+    assert response.headers.getlist("Content-Length") == [str(len(response.data))]
+
+
 def test_a_stream_s_headers_let_it_flow_and_carry_dify_s_ids(serve: Serve) -> None:
     response = serve().post("/v1/chat/completions", json={**CHAT, "stream": True})
 
