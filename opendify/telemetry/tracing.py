@@ -6,7 +6,9 @@ hold ids, counts and times; never contents, which the conventions leave to choic
 Source: https://opentelemetry.io/docs/specs/semconv/gen-ai/
 """
 
+import functools
 import importlib.util
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -37,6 +39,11 @@ _OPERATIONS: Final[Mapping[str, str]] = {
 _DURATION_BUCKETS: Final = [0.01 * 2**power for power in range(14)]
 _TOKEN_BUCKETS: Final = [float(4**power) for power in range(14)]
 _NANOSECONDS: Final = 1_000_000_000
+_CONTEXT: Final = ("traceparent", "tracestate")
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_OTHER_METHOD: Final = "_OTHER"
+
+_Attributes = Mapping[str, str | int | float]
 
 
 class Tracing:
@@ -60,11 +67,9 @@ class Tracing:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         tools = self._tools or self._open()
-        names = ("traceparent", "tracestate")
-        sent = {name: value for name in names if (value := headers.get(name))}
-        span = tools.tracer.start_span(
-            method, context=TraceContextTextMapPropagator().extract(sent), kind=SpanKind.SERVER
-        )
+        sent = {name: value for name in _CONTEXT if (value := headers.get(name))}
+        context = TraceContextTextMapPropagator().extract(sent) if sent else None
+        span = tools.tracer.start_span(_known(method), context=context, kind=SpanKind.SERVER)
         return RequestTrace(tools, span)
 
     def _open(self) -> "_Tools":
@@ -95,11 +100,13 @@ class RequestTrace:
         for run in seen.runs:
             if run.trace:
                 self._end_run(run.trace.span, run, seen)
-        span = self._span
-        span.update_name(f"{seen.method} {seen.route}")
+        span, method = self._span, _known(seen.method)
+        if not span.is_recording():
+            return
+        span.update_name(f"{'HTTP' if method == _OTHER_METHOD else method} {seen.route}")
         span.set_attributes(
             {
-                "http.request.method": seen.method,
+                "http.request.method": method,
                 "http.route": seen.route,
                 "http.response.status_code": seen.status,
                 "opendify.request_id": seen.request_id,
@@ -110,33 +117,18 @@ class RequestTrace:
         span.end()
 
     def _end_run(self, span: "Span", run: "RunRecord", seen: "Observation") -> None:
+        shared = _shared_attributes(run.mode, seen.model, run.model, run.server)
         is_last = run is seen.runs[-1]
-        operation = _OPERATIONS.get(run.mode, "chat")
-        span.update_name(f"{operation} {run.model}")
-        shared = {
-            "gen_ai.operation.name": operation,
-            "gen_ai.provider.name": _PROVIDER,
-            "gen_ai.request.model": seen.model,
-            "gen_ai.response.model": run.model,
-            **_server_of(run.server),
-        }
-        span.set_attributes(shared)
-        _mark_failure(span, run.error, is_ours=True)
         ended_at = run.clock() if run.ended_at is None else run.ended_at
+        if span.is_recording():
+            span.update_name(f"{shared['gen_ai.operation.name']} {run.model}")
+            span.set_attributes({**shared, **(_answer_attributes(run, seen) if is_last else {})})
+            _mark_failure(span, run.error, is_ours=True)
+            span.end(end_time=int((ended_at + self._offset) * _NANOSECONDS))
         if is_last and seen.is_whole:
-            span.set_attributes(
-                {
-                    "gen_ai.usage.input_tokens": seen.prompt_tokens,
-                    "gen_ai.usage.output_tokens": seen.completion_tokens,
-                }
-            )
-            self._tools.note_tokens(seen.prompt_tokens, {**shared, "gen_ai.token.type": "input"})
-            self._tools.note_tokens(seen.completion_tokens, {**shared, "gen_ai.token.type": "output"})
-        if is_last and seen.first_text_at is not None:
-            span.set_attribute("gen_ai.response.time_to_first_chunk", seen.first_text_at - run.began_at)
-        failure = {"error.type": _type_of(run.error)} if run.error else {}
-        self._tools.note_duration(ended_at - run.began_at, {**shared, **failure})
-        span.end(end_time=int((ended_at + self._offset) * _NANOSECONDS))
+            self._tools.note_tokens(seen.prompt_tokens, shared, "input")
+            self._tools.note_tokens(seen.completion_tokens, shared, "output")
+        self._tools.note_duration(ended_at - run.began_at, shared, run.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +155,13 @@ class _Tools:
     durations: "Histogram | None" = None
     tokens: "Histogram | None" = None
 
-    def note_duration(self, seconds: float, attributes: Mapping[str, str | int]) -> None:
+    def note_duration(self, seconds: float, shared: _Attributes, error: BaseException | None) -> None:
         if self.durations:
-            self.durations.record(seconds, attributes)
+            self.durations.record(seconds, {**shared, "error.type": _type_of(error)} if error else shared)
 
-    def note_tokens(self, count: int, attributes: Mapping[str, str | int]) -> None:
+    def note_tokens(self, count: int, shared: _Attributes, type_: str) -> None:
         if self.tokens and count:
-            self.tokens.record(count, attributes)
+            self.tokens.record(count, {**shared, "gen_ai.token.type": type_})
 
 
 def _open_tools(settings: TracingSettings) -> _Tools:
@@ -180,6 +172,7 @@ def _open_tools(settings: TracingSettings) -> _Tools:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
+    _hide_urls()
     ours = Resource({"service.name": "opendify", "service.version": __version__})
     resource = ours.merge(OTELResourceDetector().detect())
     rate = settings.sampling_rate
@@ -212,6 +205,48 @@ def _open_metrics(endpoint: str, resource: object) -> tuple["Histogram", "Histog
         explicit_bucket_boundaries_advisory=_TOKEN_BUCKETS,
     )
     return durations, tokens
+
+
+@functools.lru_cache(maxsize=1_024)
+def _shared_attributes(mode: str, asked: str, answering: str, server: str) -> _Attributes:
+    """What a run's span and its numbers have in common."""
+    return {
+        "gen_ai.operation.name": _OPERATIONS.get(mode, "chat"),
+        "gen_ai.provider.name": _PROVIDER,
+        "gen_ai.request.model": asked,
+        "gen_ai.response.model": answering,
+        **_server_of(server),
+    }
+
+
+def _answer_attributes(run: "RunRecord", seen: "Observation") -> _Attributes:
+    """What the last run's span tells of the answer."""
+    told: dict[str, str | int | float] = {}
+    if seen.is_whole:
+        told["gen_ai.usage.input_tokens"] = seen.prompt_tokens
+        told["gen_ai.usage.output_tokens"] = seen.completion_tokens
+    if seen.first_text_at is not None:
+        told["gen_ai.response.time_to_first_chunk"] = seen.first_text_at - run.began_at
+    return told
+
+
+def _known(method: str) -> str:
+    """A method as the conventions name it: clients can invent any number of others."""
+    return method if method in _METHODS else _OTHER_METHOD
+
+
+def _hide_urls() -> None:
+    for kind in ("trace", "metric"):
+        logging.getLogger(f"opentelemetry.exporter.otlp.proto.http.{kind}_exporter").addFilter(_hide_url)
+
+
+def _hide_url(record: logging.LogRecord) -> bool:
+    """The exporters log their failures as `requests` words them: with the URL, which may hold a secret."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            _type_of(each) if isinstance(each, BaseException) else each for each in record.args
+        )
+    return True
 
 
 def _server_of(url: str) -> Mapping[str, str | int]:

@@ -1,11 +1,21 @@
 """Traces, as far as no collector is needed."""
 
+import dataclasses
+import logging
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
+from opentelemetry.metrics import Histogram
+from opentelemetry.sdk.trace import TracerProvider
 
 from opendify.settings import PROJECT_FOLDER
 from opendify.settings.tracing import TracingSettings
-from opendify.telemetry.tracing import Tracing
+from opendify.telemetry.observation import Observation
+from opendify.telemetry.tracing import RequestTrace, Tracing, _Tools
 from opendify.translate.dify_request import DifyRequest
 
 
@@ -19,6 +29,50 @@ def test_a_share_of_nothing_keeps_only_what_callers_keep() -> None:
     run = theirs.begin_run()
     assert run.trace_id == "ab" * 16
     assert run.traceparent.endswith("-01")
+
+
+def test_where_traces_go_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    Tracing(TracingSettings(trace_endpoint="http://127.0.0.1:9/v1/traces?token=secret")).begin("GET", {})
+    exporter = logging.getLogger(trace_exporter.__name__)
+    refused = ConnectionError("Max retries exceeded with url: /v1/traces?token=secret")
+
+    exporter.warning("Transient error %s encountered, retrying in %.2fs.", refused, 1.0)
+
+    assert "Transient error ConnectionError encountered, retrying in 1.00s." in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("method", "name"), [("POST", "POST /v1/files"), ("INVENTED", "HTTP /v1/files")])
+def test_nobody_invents_names_of_spans(method: str, name: str) -> None:
+    tracer = TracerProvider().get_tracer("tests")
+    span: Any = tracer.start_span(method)
+
+    RequestTrace(_Tools(tracer), span).end(Observation(method=method, route="/v1/files", status=200))
+
+    assert span.name == name
+
+
+def test_a_run_that_is_not_kept_is_measured_all_the_same() -> None:
+    trace = Tracing(TracingSettings(sampling_rate=0.0, trace_endpoint="http://127.0.0.1:9/v1")).begin(
+        "GET", {}
+    )
+    seen = Observation(method="GET", trace=trace, model="support", is_whole=True, prompt_tokens=3)
+    durations, tokens = Noted(), Noted()
+    trace._tools = dataclasses.replace(trace._tools, durations=durations, tokens=tokens)
+
+    seen.begin_run("support", "chat", "https://dify.example.com/v1").over(whole=True)
+    seen.end()
+
+    assert [attributes["server.port"] for _, attributes in durations.seen] == [443]
+    assert [(count, attributes["gen_ai.token.type"]) for count, attributes in tokens.seen] == [(3, "input")]
+
+
+class Noted(Histogram):
+    def __init__(self) -> None:
+        self.seen: list[tuple[float, Mapping[str, Any]]] = []
+
+    def record(self, amount: float, attributes: Any = None, context: Any = None) -> None:
+        self.seen.append((amount, attributes))
 
 
 def test_dify_is_told_of_the_trace_in_body_and_header() -> None:
