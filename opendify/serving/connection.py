@@ -44,7 +44,7 @@ class Connection(TConn):
         connection.parser = RequestReceiver(cached(cfg), address, limits)
         return connection
 
-    def close(self, graceful: bool = True) -> None:
+    def close(self, graceful: bool = False) -> None:
         """As in the base class; what came of a request goes with it."""
         self.parser.forget()
         super().close(graceful)
