@@ -8,7 +8,7 @@ from opendify.settings import Settings
 _METHODS = "GET, POST, DELETE, OPTIONS"
 _EXPOSED = (
     "x-request-id, retry-after, x-should-retry, "
-    "X-Dify-Conversation-Id, X-Dify-Message-Id, X-OpenDify-Memory, X-OpenDify-Model"
+    "X-Dify-Conversation-Id, X-Dify-Message-Id, X-Dify-Workflow-Run-Id, X-OpenDify-Memory, X-OpenDify-Model"
 )
 _MAX_AGE_SECONDS = "86400"
 

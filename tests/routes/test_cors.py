@@ -9,7 +9,14 @@ PAGE = "https://chat.example"
 CLOSED = {"AUTH_MODE": "keys", "API_KEYS": "anna:sk-anna-0123456789"}
 KEY = {"Authorization": "Bearer sk-anna-0123456789"}
 BODY = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
-EXPOSED = {"x-request-id", "retry-after", "x-should-retry"}
+EXPOSED = {
+    "x-request-id",
+    "retry-after",
+    "x-should-retry",
+    "x-dify-conversation-id",
+    "x-dify-message-id",
+    "x-dify-workflow-run-id",
+}
 
 OPENAI_NODE = (
     "authorization,content-type,x-stainless-lang,x-stainless-package-version,x-stainless-os,x-stainless-arch,"
