@@ -90,6 +90,12 @@ class ConversationExtras:
         """Tell Dify what the person thinks of a message."""
         conversation_id = _conversation(whose, person)
         owner = self._owners.of_conversation(conversation_id, whose.model, person.caller, person.context)
+        if self._discovery.profile(owner.app).mode == "workflow":
+            raise InvalidRequest(
+                f"The app behind the model {owner.app.name!r} is a workflow, whose runs take no feedback.",
+                param="model",
+                code="unsupported_value",
+            )
         content = {"content": request.content} if request.content is not None else {}
         body = {"rating": request.rating, **content, "user": owner.user}
         call = DifyCall("POST", f"/messages/{message_id}/feedbacks", body)

@@ -179,6 +179,9 @@ def test_an_app_without_suggestions_or_conversations_says_so(stand: Stand) -> No
     assert_openai_error(mute, 400, "unsupported_value", param="model")
     listed = stand.client.get("/v1/dify/conversations?model=demo-completion", headers=ALICE)
     assert_openai_error(listed, 400, "unsupported_value", param="model")
+    feedback = f"/v1/dify/messages/{NOBODY_S}/feedback?model=demo-workflow"
+    rated = stand.client.post(feedback, json={"rating": "like"}, headers=ALICE)
+    assert_openai_error(rated, 400, "unsupported_value", param="model")
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=500", "sort_by=name"])
