@@ -67,7 +67,8 @@ def place(
     for file in files:
         if not places:
             raise InvalidRequest(
-                f"The app behind the model {app.name!r} does not take files.",
+                f"The app behind the model {app.name!r} does not take files; in Dify these are the features "
+                "Vision and File Upload, or a workflow's inputs of type file.",
                 param=file.param,
                 code="unsupported_value",
             )
