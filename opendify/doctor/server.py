@@ -57,7 +57,11 @@ def _examine_keys(settings: Settings, server: ServerSettings) -> Finding:
         return ok("keys", f"{len(settings.api_keys)} in API_KEYS")
     if settings.environment == "development":
         return ok("keys", "none are needed in development on this machine")
-    return ok("keys", f"the first start makes one in {settings.data_dir / 'api-key'}")
+    file = settings.data_dir / "api-key"
+    return ok(
+        "keys",
+        f"the first start made one in {file}" if file.exists() else f"the first start makes one in {file}",
+    )
 
 
 def _examine_open_files(server: ServerSettings) -> Iterator[Finding]:
