@@ -11,8 +11,22 @@ from opendify.simulator import DEMO_MODELS, SimulatorOptions, create_simulator
 from opendify.simulator.server import make_simulator_server
 from opendify.simulator.versions import DEFAULT_VERSION, KNOWN_VERSIONS
 
+_WORDS = """\b
+Words in a message, in capitals, that make it answer otherwise:
+  THINK REASON         a model's thinking, within and beside its text
+  CITE                 cited documents
+  TOOL:NAME FILE       an agent calls a tool; a picture is made
+  PAUSE                a person is asked (--version 1.14.2 and later)
+  REPLACE EMPTY        output is moderated; nothing is answered
+  SLOW:20 GAP:20       seconds of silence, before the answer and within
+  LONG:500 RATE:50     words, and words a second
+  FAIL500 FAILMID      the model's provider fails, at once or half way
+  STATUS:503 HANG      Dify fails, or says nothing
+  DROP:3 EOF:3         the connection breaks or ends after so many events
+"""
 
-@click.command()
+
+@click.command(epilog=_WORDS)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=5001, show_default=True, help="0 takes a free port.")
 @click.option("--version", default=DEFAULT_VERSION, show_default=True, type=click.Choice(KNOWN_VERSIONS))
