@@ -61,7 +61,7 @@ def test_a_backup_into_a_folder_gets_a_name_and_older_ones_go(operation: Operati
 
     (made,) = folder.iterdir()
     assert zipfile.is_zipfile(made)
-    assert said.startswith(f"{made}: 1 conversation, sha256 ")
+    assert said.startswith(f"{made}: 1 conversation, 0 keys, sha256 ")
     assert said.endswith("1 older backup removed\n")
 
 
