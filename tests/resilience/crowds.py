@@ -62,6 +62,12 @@ def asking(server: RunningServer, count: int) -> Iterator[list[BareClient]]:
         yield clients
 
 
+def idle(server: RunningServer) -> RunningServer:
+    """The server, once it has noticed that all whom it served have left."""
+    assert wait_until(lambda: server.chats_in_flight() == 0, 20)
+    return server
+
+
 def status_of(client: BareClient) -> int:
     """Its answer's status; one that was refused hangs up, as clients do."""
     status = int(client.read_until(b"\r\n\r\n").split()[1])

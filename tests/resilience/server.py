@@ -14,6 +14,7 @@ from typing import Protocol
 
 import httpx
 
+from tests.fakes.metrics_page import total
 from tests.fakes.programs import GUNICORN, Program, environment_of
 from tests.fakes.waiting import wait_until
 from tests.stores.servers import free_port
@@ -111,6 +112,11 @@ class RunningServer:
         """A whole answer."""
         shape = chat_shape(text, streams=False, **fields)
         return httpx.post(f"{self.origin}{CHAT_PATH}", json=shape, timeout=timeout)
+
+    def chats_in_flight(self) -> float:
+        """How many chats hold a slot in any of its workers."""
+        page = httpx.get(f"{self.origin}/metrics", timeout=20).text
+        return total(page, "opendify_chats_in_flight")
 
     def probe_seconds(self, path: str = "/v1/models") -> float:
         """How long a fresh connection waits for its 200."""

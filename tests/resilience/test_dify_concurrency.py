@@ -9,23 +9,41 @@ from contextlib import contextmanager
 import pytest
 
 from tests.fakes.waiting import wait_until
-from tests.resilience.crowds import PatientDify, answered_with, asking, assert_all_whole, can_serve, statuses
+from tests.resilience.crowds import (
+    PatientDify,
+    answered_with,
+    asking,
+    assert_all_whole,
+    can_serve,
+    idle,
+    statuses,
+)
 from tests.resilience.server import MODEL, BareClient, RunningServer, running_server
 
 LIMIT = 4
 
 
 @pytest.fixture(scope="module")
-def hasty_server(shared: PatientDify) -> Iterator[RunningServer]:
-    """Nobody waits for long."""
-    with limited_server(shared, QUEUE_SECONDS="0.2") as server:
+def kept_hasty(shared: PatientDify) -> Iterator[RunningServer]:
+    with limited_server(shared, QUEUE_SECONDS="0.5") as server:
         yield server
+
+
+@pytest.fixture
+def hasty_server(patient: PatientDify, kept_hasty: RunningServer) -> RunningServer:
+    """Nobody waits for long."""
+    return idle(kept_hasty)
 
 
 @pytest.fixture(scope="module")
-def patient_server(shared: PatientDify) -> Iterator[RunningServer]:
+def kept_patient(shared: PatientDify) -> Iterator[RunningServer]:
     with limited_server(shared, QUEUE_SECONDS="60") as server:
         yield server
+
+
+@pytest.fixture
+def patient_server(patient: PatientDify, kept_patient: RunningServer) -> RunningServer:
+    return idle(kept_patient)
 
 
 @contextmanager
@@ -82,7 +100,7 @@ def test_a_run_that_was_left_keeps_its_place_until_dify_has_ended_it(
         assert statuses(newcomers) == {429: 1}
 
     assert wait_until(lambda: patient.going_on == 0, 20)
-    assert can_serve(hasty_server, LIMIT)
+    assert wait_until(lambda: can_serve(hasty_server, LIMIT), 10)
     assert patient.most_at_once == LIMIT
 
 
