@@ -8,7 +8,7 @@ ENV PATH=/opt/venv/bin:$PATH
 WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --require-hashes --requirement requirements.txt
-COPY pyproject.toml README.md LICENSE main.py gunicorn_config.py start_production.sh ./
+COPY pyproject.toml README.md LICENSE main.py gunicorn_config.py start_production.sh start_development.sh ./
 COPY scripts/ scripts/
 COPY opendify/ opendify/
 # Compiled here because the user that runs it cannot write beside the sources.
@@ -37,4 +37,5 @@ USER 10001:10001
 EXPOSE 5000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
     CMD ["sh", "-c", "exec python -m opendify.healthcheck http://127.0.0.1:${SERVER_PORT}${URL_PREFIX:-}/health/live"]
+ENTRYPOINT ["./scripts/entrypoint.sh"]
 CMD ["./start_production.sh"]

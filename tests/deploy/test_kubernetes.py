@@ -186,3 +186,29 @@ def test_the_store_is_reached_by_the_pods_alone() -> None:
             "ports": [{"port": "redis"}],
         }
     ]
+
+
+def test_the_pods_may_be_asked_on_one_port_and_may_ask_only_what_they_need() -> None:
+    policy = the(overlay("production"), "NetworkPolicy")["spec"]
+    outward = [{port["port"] for port in rule["ports"]} for rule in policy["egress"]]
+
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [rule["ports"] for rule in policy["ingress"]] == [[{"port": "http"}]]
+    # Names; Dify and a collector; Redis and PostgreSQL.
+    assert outward == [{53}, {80, 443, 5001, 4318}, {5432, 6379}]
+
+
+def test_the_overlays_differ_in_what_they_are_for() -> None:
+    development, production = overlay("development"), overlay("production")
+    differing = {
+        name
+        for name in {*settings_of(development), *settings_of(production)}
+        if settings_of(development).get(name) != settings_of(production).get(name)
+    }
+
+    assert the(development, "Deployment")["spec"]["replicas"] == 1
+    assert not of_kind(development, "Ingress")
+    assert differing == {
+        *("GUNICORN_WORKERS", "GUNICORN_GRACEFUL_TIMEOUT", "LOG_LEVEL"),
+        *("AUTH_MODE", "API_KEYS_FILE", "ADMIN_API_KEY_FILE", "CONVERSATION_STORE_URL_FILE"),
+    }

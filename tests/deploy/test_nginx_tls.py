@@ -162,6 +162,12 @@ def test_an_error_of_the_service_passes_as_it_is(running: Site) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
 
 
+def test_nginx_tells_of_its_own_life_apart_from_the_services(running: Site) -> None:
+    with running.client() as client:
+        assert client.get("/nginx-health").text == "ok\n"
+        assert client.get("/health/live").json() == {"status": "ok"}
+
+
 def test_metrics_are_not_for_the_world(running: Site) -> None:
     with running.client() as client:
         assert client.get("/metrics").status_code == 404

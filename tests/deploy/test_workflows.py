@@ -90,3 +90,12 @@ def test_every_python_that_the_package_names_is_tested() -> None:
     (checked,) = (step["with"] for step in jobs["check"]["steps"] if "python-version" in step.get("with", {}))
 
     assert {*jobs["tests"]["strategy"]["matrix"]["python"], checked["python-version"]} == named
+
+
+def test_what_is_locked_is_looked_up_for_advisories_every_week() -> None:
+    workflow = read(PROJECT / ".github/workflows/audit.yml")
+    # YAML 1.1 reads `on` as a truth.
+    (moment,) = workflow[True]["schedule"]  # type: ignore[index]
+
+    assert moment["cron"].split()[2:] == ["*", "*", "1"]
+    assert any("pip-audit" in step.get("run", "") for step in workflow["jobs"]["advisories"]["steps"])

@@ -93,6 +93,12 @@ def test_an_image_starts_its_script_without_a_shell_between(name: str, script: s
     assert (PROJECT / script).read_text().splitlines()[-1].startswith("exec python -m gunicorn ")
 
 
+def test_the_production_image_hands_its_command_to_the_script_that_knows_the_modes() -> None:
+    (entry,) = rest_of(last_stage(read_dockerfile("Dockerfile")), "ENTRYPOINT")
+
+    assert json.loads(entry) == ["./scripts/entrypoint.sh"]
+
+
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_an_image_installs_only_what_is_locked(name: str) -> None:
     runs = "\n".join(rest_of(read_dockerfile(name), "RUN"))

@@ -100,6 +100,33 @@ def test_the_production_script_hands_its_arguments_to_gunicorn(
     assert re.search(r"^backlog += 77$", changed.stdout, re.MULTILINE)
 
 
+def test_python_itself_serves_for_debugging_and_says_so(
+    checkout: Path, tools: Path, start_script: StartScript, free_port: int
+) -> None:
+    server = start_script(
+        tools / "python",
+        str(checkout / "main.py"),
+        **CONFIGURED,
+        SERVER_HOST="127.0.0.1",
+        SERVER_PORT=str(free_port),
+    )
+
+    server.get_line("This server is for debugging only")
+    server.get_line("Running on")
+    assert status_of(free_port, "/v1/models") == 200
+
+
+def test_flask_s_own_command_finds_the_app(
+    checkout: Path, tools: Path, start_script: StartScript, free_port: int
+) -> None:
+    server = start_script(
+        tools / "flask", "--app", "main", "run", "--port", str(free_port), folder=checkout, **CONFIGURED
+    )
+
+    server.get_line("Running on")
+    assert status_of(free_port, "/v1/models") == 200
+
+
 @pytest.mark.parametrize(
     "ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda ending: ending.name
 )
