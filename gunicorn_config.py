@@ -42,7 +42,7 @@ from opendify.serving import development, leaving, metrics_folder  # noqa: E402 
 from opendify.serving.capacity import limit_chats, share_places  # noqa: E402 - As above.
 from opendify.serving.housekeeping import begin_housekeeping, end_housekeeping  # noqa: E402 - As above.
 from opendify.serving.master import Master, note_configuration_read  # noqa: E402 - As above.
-from opendify.serving.server_log import ServerLog  # noqa: E402 - As above.
+from opendify.serving.server_log import JsonServerLog, ServerLog  # noqa: E402 - As above.
 from opendify.serving.sharing import share_memory  # noqa: E402 - As above.
 from opendify.serving.start import (  # noqa: E402 - As above.
     announce_server,
@@ -88,7 +88,7 @@ control_socket_disable = True
 
 loglevel = _server.log_level
 errorlog = "-"
-logger_class = ServerLog
+logger_class = JsonServerLog if _server.logs.format == "json" else ServerLog
 # The app writes one line a request, which costs less.
 accesslog = "-" if _server.logs.access_log else None
 # No query, which may hold a key: the path alone.

@@ -226,7 +226,13 @@ class WorkerBusy(RateLimited):
 
 
 class UsageLimited(RateLimited):
-    """The key, or the address, has used what it may at once or in a minute; nothing was begun."""
+    """The key has used what it may at once or in a minute; nothing was begun."""
+
+    is_of_the_app = False
+
+
+class TooManyWrongKeys(RateLimited):
+    """The address has sent as many wrong keys as it may in a minute."""
 
     is_of_the_app = False
 

@@ -178,6 +178,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "UnsupportedMedia": (415, REQUEST, "unsupported_media_type", None, False),
     "RateLimited": (429, "requests", "rate_limit_exceeded", None, True),
     "UsageLimited": (429, "requests", "rate_limit_exceeded", None, True),
+    "TooManyWrongKeys": (429, "requests", "rate_limit_exceeded", None, True),
     "WorkerBusy": (429, "requests", "rate_limit_exceeded", None, True),
     "QuotaExceeded": (429, "insufficient_quota", "insufficient_quota", False, False),
     "FileStorageFull": (507, "server_error", "file_storage_full", False, False),

@@ -28,6 +28,7 @@ def test_settings_and_what_others_read_from_the_file_are_not_told() -> None:
         "https_proxy": "http://proxy",
         "COMPOSE_PROJECT_NAME": "chat",
         "TZ": "Europe/Vienna",
+        "OTEL_SERVICE_NAME": "chat",
         "JUST A WORD": None,
     }
 

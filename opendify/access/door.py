@@ -10,7 +10,7 @@ from opendify.access.known_keys import KnownKey, KnownKeys
 from opendify.access.limiter import Limiter
 from opendify.access.passed_keys import PassedKeys
 from opendify.audit.log import AuditLog
-from opendify.errors import GatewayError, PermissionDenied, Unauthorized, UsageLimited
+from opendify.errors import GatewayError, PermissionDenied, TooManyWrongKeys, Unauthorized
 from opendify.records import Caller, Clock, Headers
 from opendify.stores.windows import UNLIMITED, Amount
 from opendify.telemetry.instruments import REFUSED_KEYS
@@ -48,7 +48,7 @@ class Door:
         Raises:
             Unauthorized: Nobody's key, or one that has expired or was revoked.
             PermissionDenied: It may not be used from there.
-            UsageLimited: As `turn_away`.
+            TooManyWrongKeys: As `turn_away`.
             AccessUnknown: The store of keys is down, and the key was not seen lately.
             GatewayError: Dify cannot be asked about the key of its app.
         """
@@ -98,7 +98,7 @@ class Door:
         REFUSED_KEYS.add("too_many_failures")
         if self._limiter.is_first(name, window.ends_at):
             self._write("too many failures", headers, peer, "")
-        return UsageLimited(
+        return TooManyWrongKeys(
             "Too many requests with a wrong API key came from your address; check the key, "
             "and try again in a minute.",
             retry_after_seconds=math.ceil(window.ends_at - self._now()),

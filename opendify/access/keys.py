@@ -73,7 +73,7 @@ class KeyRing:
 
         Raises:
             Unauthorized: No key, or one that is not ours; the message never repeats it whole.
-            UsageLimited: So too, and that has happened too often from there.
+            TooManyWrongKeys: So too, and that has happened too often from there.
             PermissionDenied: Open mode was reached from a web page; or the key is good, but not there.
             AccessUnknown: The store of keys is down, and the key was not seen lately.
         """

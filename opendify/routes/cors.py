@@ -8,6 +8,8 @@ from opendify.settings import Settings
 _METHODS = "GET, POST, DELETE, OPTIONS"
 _EXPOSED = (
     "x-request-id, retry-after, x-should-retry, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     "X-Dify-Conversation-Id, X-Dify-Message-Id, X-Dify-Workflow-Run-Id, X-OpenDify-Memory, X-OpenDify-Model"
 )
 _MAX_AGE_SECONDS = "86400"

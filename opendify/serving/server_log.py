@@ -1,7 +1,7 @@
 """Gunicorn's own lines, in the form of all others and to the same places."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,8 @@ from gunicorn.config import Config
 from gunicorn.glogging import Logger
 from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
+
+from opendify.telemetry.logs import JsonFormatter
 
 if TYPE_CHECKING:
     from gunicorn.glogging import _AtomsDict
@@ -40,6 +42,39 @@ class ServerLog(Logger):
             for handler in list(self.error_log.handlers):
                 self.error_log.removeHandler(handler)
             self.error_log.propagate = True
+
+
+class JsonServerLog(ServerLog):
+    """The same, with an access log of JSON."""
+
+    def setup(self, cfg: Config) -> None:
+        """As in the base class."""
+        super().setup(cfg)
+        for handler in self.access_log.handlers:
+            handler.setFormatter(JsonFormatter())
+
+    def access(
+        self, resp: Response, req: Request, environ: MutableMapping[str, Any], request_time: timedelta
+    ) -> None:
+        """As in the base class."""
+        if self.access_log_enabled:
+            atoms = self.atoms(resp, req, environ, request_time)
+            self.access_log.info("request served", extra=_access_fields(atoms))
+
+
+def _access_fields(atoms: "_AtomsDict") -> Mapping[str, object]:
+    """What the combined format tells, under the names that the line of a request has."""
+    return {
+        "request_id": atoms.get("{x-request-id}o"),
+        "client": atoms["h"],
+        "method": atoms["m"],
+        "path": atoms["U"],
+        "protocol": atoms["H"],
+        "status": int(atoms["s"]),
+        "bytes": atoms["B"],
+        "user_agent": atoms["a"],
+        "seconds": round(atoms["D"] / 1_000_000, 6),
+    }
 
 
 def _leave_out_url(record: logging.LogRecord) -> bool:

@@ -15,6 +15,7 @@ from opendify.configuration.model_variables import read_model_table, read_passed
 from opendify.configuration.readers import PROJECT_FOLDER, SettingsError
 from opendify.settings.server import ServerSettings
 from opendify.settings.service import Settings
+from opendify.settings.tracing import standard_variables
 
 _Built = TypeVar("_Built")
 
@@ -38,6 +39,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise SettingsError(*faults)
     settings = _build(Settings, values)
+    if settings.tracing.enabled:
+        tracing = dataclasses.replace(settings.tracing, standard=standard_variables(environ))
+        settings = dataclasses.replace(settings, tracing=tracing)
     if settings.files.proxy and not settings.files.public_url:
         raise SettingsError(
             "FILES_PROXY needs PUBLIC_URL, the address under which clients reach this service"
@@ -125,6 +129,11 @@ def _with_derived_defaults(
 def gunicorn_script_name() -> str:
     """Where Gunicorn's own `SCRIPT_NAME` mounts the app; `URL_PREFIX` does more."""
     return os.environ.get("SCRIPT_NAME", "")
+
+
+def set_variables(texts: Mapping[str, str]) -> None:
+    """Put them where libraries look for their settings: those of `.env` are in no process by themselves."""
+    os.environ.update(texts)
 
 
 def _environment() -> dict[str, str]:

@@ -10,9 +10,9 @@ from opendify.settings import SETTINGS
 
 # Read by Gunicorn, and by the start scripts.
 _OTHERS_OURS: Final = ("GUNICORN_CMD_ARGS", "OPENDIFY_ENVIRONMENT_READY")
-# An `.env` file is also read by Compose, and its variables by Python's libraries.
+# An `.env` file is also read by Compose, and its variables by Python's libraries and OpenTelemetry's SDK.
 _OF_OTHERS: Final = re.compile(
-    r"(?i)(https?|all|no|ftp)_proxy|ssl_cert_(file|dir)|tz|lang|lc_.+|(compose|docker|python|pip|uv)_?.*"
+    r"(?i)(https?|all|no|ftp)_proxy|ssl_cert_(file|dir)|tz|lang|lc_.+|(compose|docker|python|pip|uv)_?.*|otel_.+"
 )
 # Elsewhere many a variable is somebody else's.
 _OUR_PREFIXES: Final = ("GUNICORN_", "DIFY_", "MODEL_CONFIG", "CONVERSATION_", "OPENDIFY_")

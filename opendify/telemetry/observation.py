@@ -13,7 +13,9 @@ from opendify.errors import (
     GatewayError,
     PermissionDenied,
     RateLimited,
+    TooManyWrongKeys,
     Unauthorized,
+    UsageLimited,
     WorkerBusy,
 )
 from opendify.records import Clock
@@ -32,6 +34,8 @@ NO_MODEL: Final = "none"
 # error, the label of those it turned away; the first that fits.
 _REJECTIONS: Final = (
     (WorkerBusy, "worker_busy"),
+    (UsageLimited, "key_limit"),
+    (TooManyWrongKeys, "wrong_keys"),
     (RateLimited, "rate_limited"),
     (DifyCircuitOpen, "circuit_open"),
     (Draining, "draining"),

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from opendify import __version__
 from opendify.records import Headers
 from opendify.settings import SettingsError
+from opendify.settings.loading import set_variables
 from opendify.settings.tracing import TracingSettings
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ class Tracing:
 
     def begin(self, method: str, headers: Headers) -> "RequestTrace":
         """A request came, maybe from a caller that is traced itself."""
+        # First, since some of the library's modules read their settings when they are imported.
+        tools = self._tools or self._open()
         from opentelemetry.trace import SpanKind
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        tools = self._tools or self._open()
         sent = {name: value for name in _CONTEXT if (value := headers.get(name))}
         context = TraceContextTextMapPropagator().extract(sent) if sent else None
         span = tools.tracer.start_span(_known(method), context=context, kind=SpanKind.SERVER)
@@ -166,6 +168,7 @@ class _Tools:
 
 def _open_tools(settings: TracingSettings) -> _Tools:
     """Both providers flush when the process ends."""
+    set_variables(settings.standard)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -46,7 +46,9 @@ class Service:
 
     def models(self, key: str, address: str = "192.0.2.1", **headers: str) -> TestResponse:
         told = {"Authorization": f"Bearer {key}", **headers}
-        return self.client.get("/v1/models/bot", headers=told, environ_base={"REMOTE_ADDR": address})
+        return self.client.get(
+            "/v1/models/bot", headers=told, environ_base={"REMOTE_ADDR": address}, buffered=True
+        )
 
     def chat(self, key: str, **fields: object) -> TestResponse:
         headers = {"Authorization": f"Bearer {key}"}
@@ -77,6 +79,9 @@ def test_who_guesses_is_slowed_and_who_knows_is_not(make: Callable[..., Service]
     service = make(FAILED_LOGINS_PER_MINUTE="3")
     wrong = Counted("opendify_refused_keys_total", reason="wrong_key")
     slowed = Counted("opendify_refused_keys_total", reason="too_many_failures")
+    rejected = {
+        reason: Counted("opendify_rejected_total", reason=reason) for reason in ("wrong_keys", "rate_limited")
+    }
     for _ in range(3):
         assert_openai_error(service.models("sk-wrong-1234567890"), 401, "invalid_api_key")
 
@@ -88,6 +93,7 @@ def test_who_guesses_is_slowed_and_who_knows_is_not(make: Callable[..., Service]
     service.now.advance(60)
     assert service.models("sk-wrong-1234567890").status_code == 401
     assert (wrong.more, slowed.more) == (5, 1)
+    assert (rejected["wrong_keys"].more, rejected["rate_limited"].more) == (1, 0)
 
 
 def test_one_subscriber_has_not_a_try_for_each_of_his_addresses(make: Callable[..., Service]) -> None:

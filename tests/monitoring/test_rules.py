@@ -74,7 +74,11 @@ CASES = (
     Case(
         "OpenDifyTurnsAway",
         {'opendify_rejected_total{reason="worker_busy"}': "0+1x60"},
-        {'opendify_rejected_total{reason="worker_busy"}': "7x60"},
+        {
+            'opendify_rejected_total{reason="worker_busy"}': "7x60",
+            'opendify_rejected_total{reason="wrong_keys"}': "0+9x60",
+            'opendify_rejected_total{reason="key_limit"}': "0+9x60",
+        },
     ),
     Case(
         "OpenDifyCircuitOpen",

@@ -16,6 +16,11 @@ EXPOSED = {
     "x-dify-conversation-id",
     "x-dify-message-id",
     "x-dify-workflow-run-id",
+    *(
+        f"x-ratelimit-{what}-{of}"
+        for what in ("limit", "remaining", "reset")
+        for of in ("requests", "tokens")
+    ),
 }
 
 OPENAI_NODE = (

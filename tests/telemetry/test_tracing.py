@@ -1,10 +1,12 @@
 """Traces, as far as no collector is needed."""
 
 import dataclasses
+import json
 import logging
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -80,6 +82,35 @@ def test_dify_is_told_of_the_trace_in_body_and_header() -> None:
 
     assert request.body == {"query": "Hi", "trace_id": "ab" * 16}
     assert request.traceparent == "00-…"
+
+
+def test_the_standard_variables_are_read_from_env_files_too(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        'OTEL_SERVICE_NAME="of the file"\nOTEL_RESOURCE_ATTRIBUTES=a=b\nDIFY_API_BASE=http://dify/v1\n'
+    )
+    program = """
+import json, sys
+from pathlib import Path
+from opendify.settings import load_environment, load_settings
+from opendify.telemetry import tracing
+of_process = {"ENABLE_OTEL": "true", "MODEL_CONFIG": '{"bot": "app-bot"}', "OTEL_RESOURCE_ATTRIBUTES": "a=c"}
+environ = load_environment(Path(sys.argv[1]), of_process)
+settings = load_settings(environ).tracing
+tools = tracing._open_tools(settings)
+print(json.dumps([dict(tools.tracer.resource.attributes), repr(settings)]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(file)],
+        cwd=PROJECT_FOLDER,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    told, shown = json.loads(done.stdout)
+    assert (told["service.name"], told["a"]) == ("of the file", "c")
+    assert "of the file" not in shown, "headers for the collector are among them"
 
 
 def test_opentelemetry_is_not_even_loaded_where_nobody_asks_for_it() -> None:
