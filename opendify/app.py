@@ -24,6 +24,7 @@ from opendify.dify.concurrency import CONCURRENCY, Concurrency
 from opendify.dify.discovery import Discovery
 from opendify.dify.http_clients import TransportFactory
 from opendify.extras.conversations import ConversationExtras
+from opendify.extras.rejoining import Rejoiner, RejoiningTools
 from opendify.extras.workflow_runs import WorkflowRuns
 from opendify.files.keeper import FileKeeper
 from opendify.files.links import FileLinkSigner
@@ -195,9 +196,21 @@ def _register_routes(app: flask.Flask, parts: _Parts, gateway: Gateway, people: 
     transcriber = Transcriber(tools, most_bytes=most_bytes)
     app.register_blueprint(v1_blueprint(gateway, parts.access.keys, people))
     app.register_blueprint(files_blueprint(parts.files, people, parts.signer))
-    app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), people))
+    rejoiner = Rejoiner(tools, _rejoining_tools(parts))
+    app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), rejoiner, people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(ops_blueprint(StoreProbe(parts.store, clock=clocks.clock), settings.drain_path))
+
+
+def _rejoining_tools(parts: _Parts) -> RejoiningTools:
+    return RejoiningTools(
+        settings=parts.settings,
+        client=parts.client,
+        drain=parts.drain,
+        publisher_for=_publisher_for(parts),
+        clock=parts.clocks.clock,
+        now=parts.clocks.now,
+    )
 
 
 class _App(flask.Flask):

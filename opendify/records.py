@@ -153,6 +153,13 @@ class AppProfile:
         is_queued = self.mode in ("advanced-chat", "workflow")
         return is_queued and found is not None and (1, 13) <= (int(found[1]), int(found[2])) < (1, 15)
 
+    @property
+    def can_be_rejoined(self) -> bool:
+        """Whether a run goes on without its listener and tells the rest to another; unknown versions may."""
+        found = _VERSION.match(self.version)
+        is_new = found is None or (int(found[1]), int(found[2])) >= (1, 14)
+        return self.mode in ("advanced-chat", "workflow") and is_new
+
     def find_input(self, *names: str) -> InputField | None:
         """The first declared input that bears one of `names`, in their order."""
         declared = {declared_input.name: declared_input for declared_input in self.form or ()}

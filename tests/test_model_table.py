@@ -13,7 +13,7 @@ BASE = "https://dify.example/v1"
 OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
     "history, reasoning, steps, citations, hold_back, files, timeout_seconds, max_concurrency, headers, "
-    "ca_file, background_model, fallbacks, fallback_on, description"
+    "ca_file, background_model, fallbacks, fallback_on, on_disconnect, description"
 )
 
 
@@ -325,6 +325,7 @@ def test_a_key_that_cannot_work_is_refused(key: str, fault: str) -> None:
         ),
         ({"fallbacks": "other"}, "`fallbacks` must be a list of names"),
         ({"fallback_on": "always"}, "`fallback_on` must be one of refused, failed"),
+        ({"on_disconnect": "wait"}, "`on_disconnect` must be one of stop, continue"),
         ({"files": "maybe"}, "`files` must be one of auto, fetch, off"),
         ({"reasoning": "hide"}, "`reasoning` must be one of separate, inline, drop"),
         ({"steps": "all"}, "`steps` must be one of names, full, off"),

@@ -17,6 +17,7 @@ AppMode = Literal["chat", "agent-chat", "agent", "advanced-chat", "completion", 
 Reasoning = Literal["separate", "inline", "drop"]
 Files = Literal["auto", "fetch", "off"]
 FallbackOn = Literal["refused", "failed"]
+OnDisconnect = Literal["stop", "continue"]
 Steps = Literal["names", "full", "off"]
 CitationStyle = Literal["annotations", "footnotes", "off"]
 
@@ -24,6 +25,7 @@ APP_MODES: Final[tuple[AppMode, ...]] = get_args(AppMode)
 FILES: Final[tuple[Files, ...]] = get_args(Files)
 REASONINGS: Final[tuple[Reasoning, ...]] = get_args(Reasoning)
 FALLBACK_ONS: Final[tuple[FallbackOn, ...]] = get_args(FallbackOn)
+ON_DISCONNECTS: Final[tuple[OnDisconnect, ...]] = get_args(OnDisconnect)
 STEPS: Final[tuple[Steps, ...]] = get_args(Steps)
 CITATION_STYLES: Final[tuple[CitationStyle, ...]] = get_args(CitationStyle)
 
@@ -37,7 +39,7 @@ class DifyApp:
     withholds the text of an app whose output is moderated until it is whole; `mode` is asked of Dify unless
     it is set here; `background_model` answers the titles and tags that clients ask for behind a chat;
     `fallbacks` are models that answer in its place, in this order, where it could not start, or, if
-    `fallback_on` says so, failed.
+    `fallback_on` says so, failed. With `on_disconnect` a workflow's run goes on when its client leaves.
     """
 
     name: str
@@ -63,6 +65,7 @@ class DifyApp:
     background_model: str | None = None
     fallbacks: tuple[str, ...] = ()
     fallback_on: FallbackOn = "refused"
+    on_disconnect: OnDisconnect = "stop"
     description: str = field(default="", repr=False)
 
     @property
@@ -184,6 +187,7 @@ def _read_app(name: object, entry: object, default_api_base: str | None) -> Dify
         background_model=options.text("background_model"),
         fallbacks=options.texts("fallbacks"),
         fallback_on=options.choice("fallback_on", FALLBACK_ONS) or "refused",
+        on_disconnect=options.choice("on_disconnect", ON_DISCONNECTS) or "stop",
         description=options.text("description") or "",
     )
     for locked in sorted(app.locked_inputs - app.inputs.keys()):

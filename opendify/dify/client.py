@@ -95,7 +95,8 @@ class DifyClient:
         stop_path, user = request.stop_path, request.body["user"]
 
         def stop(task_id: str) -> None:
-            self._stop(app, stop_path.format(task_id=task_id), user)
+            if stop_path:
+                self._stop(app, stop_path.format(task_id=task_id), user)
 
         if request.goes_on:
             post = RunPost(app, request.path, b"", limits, traceparent=request.traceparent, method="GET")

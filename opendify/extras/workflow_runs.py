@@ -10,6 +10,7 @@ from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, WorkflowRunNotFound
 from opendify.gateway import Person
 from opendify.owners import Owner
+from opendify.records import AppProfile
 from opendify.runs.calls import CallTools
 from opendify.settings import DifyApp
 from opendify.translate.cleaning import clean
@@ -24,6 +25,7 @@ class WorkflowRuns:
 
     def __init__(self, tools: CallTools) -> None:
         self._owners = tools.owners
+        self._discovery = tools.discovery
         self._calls = tools.calls
 
     def find(self, sealed_id: str, model: str, person: Person) -> WorkflowRun:
@@ -33,7 +35,7 @@ class WorkflowRuns:
             WorkflowRunNotFound: It is not this person's, or Dify does not know it.
         """
         owner = self._owners.of_person(model, person.caller, person.context)
-        app, run_id = _opened(sealed_id, self._owners.who_may_answer(owner, person.caller))
+        app, run_id = opened_run(sealed_id, self._owners.who_may_answer(owner, person.caller))
         person.observation.model = app.name
         call = DifyCall("GET", f"/workflows/run/{quote(run_id, safe='')}")
         answer = self._calls.read_json(app, call, person.client, is_paid=False)
@@ -44,11 +46,24 @@ class WorkflowRuns:
             run = WorkflowRun.model_validate(answer)
         except ValidationError as error:
             raise DifyError("Dify answered in a form that is not known") from error
-        return run.model_copy(update={"id": sealed_id, "error": run.error and clean(run.error)})
+        shown: dict[str, object] = {"id": sealed_id, "error": run.error and clean(run.error)}
+        if may_be_moderated(self._discovery.profile(app)):
+            # The row holds what the model said; what moderation left of it stands in the conversation.
+            shown["outputs"] = None
+        return run.model_copy(update=shown)
 
 
-def _opened(sealed_id: str, owners: Sequence[Owner]) -> tuple[DifyApp, str]:
-    """The app that ran it, which may have been a fallback of the one that was asked; and Dify's id."""
+def may_be_moderated(profile: AppProfile) -> bool:
+    """Whether a run may have said what its app took back; workflows are not moderated."""
+    return profile.mode == "advanced-chat" and profile.is_moderated is not False
+
+
+def opened_run(sealed_id: str, owners: Sequence[Owner]) -> tuple[DifyApp, str]:
+    """The app that ran it, which may have been a fallback of the one that was asked; and Dify's id.
+
+    Raises:
+        WorkflowRunNotFound: It is none of theirs.
+    """
     for owner in owners:
         run_id = open_run_id(sealed_id, app_key=owner.app.api_key, user=owner.user)
         if run_id is not None and _RUN_ID.fullmatch(run_id):

@@ -9,16 +9,18 @@ from pydantic import BaseModel
 
 from opendify.conversations.identity import BodyIdentity
 from opendify.extras.conversations import ConversationExtras
+from opendify.extras.rejoining import Rejoiner
 from opendify.extras.workflow_runs import WorkflowRuns
 from opendify.gateway import Person
 from opendify.records import Caller
-from opendify.routes.answers import json_response, parse
+from opendify.routes.answers import event_stream, json_response, parse
 from opendify.routes.people import People
 from opendify.wire.dify_extras import (
     ConversationListing,
     FeedbackRequest,
     MessageListing,
     NameRequest,
+    Rejoining,
     Whose,
 )
 from opendify.wire.openai_files import parse_fields
@@ -26,15 +28,18 @@ from opendify.wire.openai_files import parse_fields
 _WhoseT = TypeVar("_WhoseT", bound=Whose)
 
 
-def dify_blueprint(extras: ConversationExtras, runs: WorkflowRuns, people: People) -> flask.Blueprint:
+def dify_blueprint(
+    extras: ConversationExtras, runs: WorkflowRuns, rejoiner: Rejoiner, people: People
+) -> flask.Blueprint:
     """The routes below `/v1/dify`; each takes a slot, since each waits for Dify."""
     blueprint = flask.Blueprint("dify", __name__, url_prefix="/v1/dify")
-    routes = _Routes(extras, runs, people)
+    routes = _Routes(extras, runs, rejoiner, people)
     blueprint.get("/models/<path:model>/parameters")(routes.show_parameters)
     blueprint.get("/conversations")(routes.list_conversations)
     blueprint.get("/conversations/<uuid:conversation_id>/messages")(routes.list_messages)
     blueprint.post("/conversations/<uuid:conversation_id>/name")(routes.rename)
     blueprint.get("/workflows/runs/<run_id>")(routes.find_run)
+    blueprint.get("/workflows/runs/<run_id>/events")(routes.rejoin_run)
     blueprint.get("/messages/<uuid:message_id>/suggested")(routes.suggest)
     blueprint.post("/messages/<uuid:message_id>/feedback")(routes.rate)
     return blueprint
@@ -43,9 +48,12 @@ def dify_blueprint(extras: ConversationExtras, runs: WorkflowRuns, people: Peopl
 class _Routes:
     """One method a route."""
 
-    def __init__(self, extras: ConversationExtras, runs: WorkflowRuns, people: People) -> None:
+    def __init__(
+        self, extras: ConversationExtras, runs: WorkflowRuns, rejoiner: Rejoiner, people: People
+    ) -> None:
         self._extras = extras
         self._runs = runs
+        self._rejoiner = rejoiner
         self._people = people
 
     def show_parameters(self, model: str) -> ResponseReturnValue:
@@ -77,6 +85,10 @@ class _Routes:
     def find_run(self, run_id: str) -> ResponseReturnValue:
         whose, person = self._asked(Whose, self._people.caller())
         return _shape(self._runs.find(run_id, whose.model, person))
+
+    def rejoin_run(self, run_id: str) -> ResponseReturnValue:
+        asked, person = self._asked(Rejoining, self._people.caller())
+        return event_stream(self._rejoiner.rejoin(run_id, asked, person))
 
     def _asked(self, query: type[_WhoseT], caller: Caller, user: str | None = None) -> tuple[_WhoseT, Person]:
         """The request's query, and for whom it is; a slot is taken."""

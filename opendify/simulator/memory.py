@@ -17,6 +17,7 @@ from opendify.simulator.model import PromptMessage
 Json = dict[str, object]
 
 _KEPT_REQUESTS = 10_000
+_KEPT_RUN_LOGS = 200
 NO_PARENT = "00000000-0000-0000-0000-000000000000"
 
 
@@ -112,6 +113,16 @@ class PausedForm:
     told: list[Json] = field(default_factory=list)
 
 
+@dataclass
+class RunLog:
+    """What a run in a worker has told so far."""
+
+    app_key: str
+    user: str
+    events: list[Json] = field(default_factory=list)
+    is_over: bool = False
+
+
 class Store:
     """All rows of one simulator."""
 
@@ -128,6 +139,7 @@ class Store:
             self.tasks: dict[str, Task] = {}
             self.workflow_runs: dict[str, Json] = {}
             self.forms: dict[str, PausedForm] = {}
+            self.run_logs: dict[str, RunLog] = {}
             self.requests: deque[ReceivedRequest] = deque(maxlen=_KEPT_REQUESTS)
             self.counts: Counter[str] = Counter()
             self.active: Counter[str] = Counter()
@@ -175,6 +187,17 @@ class Store:
     def add_workflow_run(self, run_id: str, row: Json) -> None:
         with self._lock:
             self.workflow_runs[run_id] = row
+
+    def add_run_log(self, run_id: str, log: RunLog) -> None:
+        with self._lock:
+            self.run_logs[run_id] = log
+            while len(self.run_logs) > _KEPT_RUN_LOGS:
+                del self.run_logs[next(iter(self.run_logs))]
+
+    def find_run_log(self, run_id: str, app_key: str, user: str) -> RunLog | None:
+        with self._lock:
+            found = self.run_logs.get(run_id)
+        return found if found and (found.app_key, found.user) == (app_key, user) else None
 
     def add_form(self, token: str, form: PausedForm) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Forms that paused runs wait for, and what the runs say afterwards; since 1.14.0."""
+"""Forms that paused runs wait for, and what runs say to those who listen again; since 1.14.0."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from opendify.simulator.errors import DifyError, invalid_param, not_found
 from opendify.simulator.json_text import PING, event_frame
 from opendify.simulator.memory import PausedForm
 from opendify.simulator.payload import read_user
+from opendify.simulator.rejoining import listen_again
 from opendify.simulator.serving_context import Json, json_response, read_body, require_app, world
 
 blueprint = Blueprint("human_input", __name__, url_prefix="/v1")
@@ -46,20 +47,26 @@ def tell_rest(run_id: str) -> ResponseReturnValue:
     if not user:
         raise invalid_param("Arg user must be provided.")
     form = world().store.find_form(app_key=caller.app_key, run_id=run_id)
-    if form is None or form.user != user:
-        raise not_found("Workflow run not found.", world().quirks, request.path)
-    return Response(stream_with_context(_frames(form)), content_type="text/event-stream; charset=utf-8")
+    log = world().store.find_run_log(run_id, caller.app_key, user)
+    if form is not None and form.user == user:
+        events = _rest(form)
+    elif log is not None:
+        with_state = request.args.get("include_state_snapshot") == "true"
+        events = listen_again(log, world(), with_state=with_state)
+    else:
+        raise not_found("Workflow run not found", world().quirks, request.path)
+    return Response(stream_with_context(_frames(events)), content_type="text/event-stream; charset=utf-8")
 
 
-def _frames(form: PausedForm) -> Iterator[bytes]:
+def _frames(events: Iterator[Json]) -> Iterator[bytes]:
     compact = world().quirks.compact_events
-    yield PING
-    for event in _rest(form):
+    for event in events:
         yield PING if event["event"] == "ping" else event_frame(event, compact=compact)
 
 
 def _rest(form: PausedForm) -> Iterator[Json]:
     """A run that ended meanwhile tells only its end."""
+    yield {"event": "ping"}
     if form.told:
         yield from (event for event in form.told if event["event"] == "workflow_finished")
         return

@@ -17,6 +17,7 @@ from opendify.simulator.faults import break_body, ping_and_silence, refusal, wri
 from opendify.simulator.inputs import model_text
 from opendify.simulator.memory import ReceivedRequest
 from opendify.simulator.payload import PayloadReader, RunPayload, read_user
+from opendify.simulator.rejoining import logged
 from opendify.simulator.server import cut_connection
 from opendify.simulator.serving_context import Caller, Json, json_response, read_body, require_app, world
 from opendify.simulator.starting import TurnStarter, refuse_blocking
@@ -136,7 +137,9 @@ def _start(caller: Caller, user: str, payload: RunPayload, words: SteeringWords)
         workflow_id = stable_id(caller.app_key, "workflow")
         return _stream(refused_by_worker(world(), workflow_id, error.message), words)
     stream = starter.run(turn)
-    response = _stream(counted(turn, through_worker(turn, stream) if in_worker else stream), words)
+    response = _stream(
+        counted(turn, logged(turn, through_worker(turn, stream)) if in_worker else stream), words
+    )
     # A response that is closed before it began never enters its generators.
     response.call_on_close(partial(world().store.remove_task, turn.task))
     return response

@@ -21,6 +21,7 @@ from opendify.errors import (
     RequestTooLarge,
     UnsupportedMedia,
     UploadForgotten,
+    WorkflowRunNotFound,
 )
 from opendify.translate.cleaning import clean
 from opendify.wire.dify import ErrorBody, ErrorEvent, decode_error_body
@@ -70,6 +71,7 @@ _BY_TEXT: tuple[tuple[re.Pattern[str], type[GatewayError]], ...] = (
     ),
     (re.compile(r"^(First )?Message Not Exists"), MessageNotFound),
     (re.compile(r"^(Last )?Conversation Not Exists"), ConversationNotFound),
+    (re.compile(r"^Workflow run not found"), WorkflowRunNotFound),
     (
         re.compile(r"^(Speech to text|TTS|Text to speech) is not enabled|^Suggested Questions Is Disabled"),
         InvalidRequest,

@@ -28,7 +28,8 @@ _TEXT_TYPES = frozenset({"text-input", "paragraph"})
 class DifyRequest:
     """One run: where to post, what to post, and where to stop it (`{task_id}` left open).
 
-    A run that `goes_on` is listened to by GET; of its body only the `user` counts.
+    A run that `goes_on` is listened to by GET; of its body only the `user` counts. One without a
+    `stop_path` is left alone by who stops listening.
     """
 
     path: str
@@ -64,6 +65,13 @@ def build_resumption(run_id: str, mode: AppMode, user: str) -> DifyRequest:
     return DifyRequest(path, _MODES[mode].stop_path, {"user": user}, goes_on=True)
 
 
+def build_rejoining(run_id: str, user: str) -> DifyRequest:
+    """What tells the rest of a run that others listened to before, and its nodes up to now."""
+    query = urlencode({"user": user, "include_state_snapshot": "true"})
+    path = f"/workflow/{quote(run_id, safe='')}/events?{query}"
+    return DifyRequest(path, "", {"user": user}, goes_on=True)
+
+
 def build_request(
     text: RunText,
     app: DifyApp,
@@ -93,7 +101,12 @@ def build_request(
         body["auto_generate_name"] = auto_generate_name
         if conversation_id:
             body["conversation_id"] = conversation_id
-    return DifyRequest(row.path, row.stop_path, body)
+    return DifyRequest(row.path, "" if _goes_on_alone(app, profile) else row.stop_path, body)
+
+
+def _goes_on_alone(app: DifyApp, profile: AppProfile) -> bool:
+    """Whether a run is to go on without its client, where it can be listened to again."""
+    return app.on_disconnect == "continue" and profile.can_be_rejoined
 
 
 def _query_beside_inputs(text: RunText, app: DifyApp, profile: AppProfile) -> Mapping[str, object]:

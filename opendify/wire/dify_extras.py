@@ -26,6 +26,12 @@ class Whose(_Shape):
     conversation_id: _Id | None = None
 
 
+class Rejoining(Whose):
+    """A stream that is taken up again; `include_usage` as in OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
 class ConversationListing(Whose):
     """`last_id` is the last conversation of the page before."""
 

@@ -36,6 +36,7 @@ CALLER: Mapping[str, object] = {
     "POST /v1/dify/messages/<uuid:message_id>/feedback": {"rating": "like"},
     "GET /v1/dify/models/<path:model>/parameters": None,
     "GET /v1/dify/workflows/runs/<run_id>": None,
+    "GET /v1/dify/workflows/runs/<run_id>/events": None,
     "POST /v1/files": None,
     "GET /v1/files": None,
     "GET /v1/files/<file_id>": None,

@@ -239,3 +239,23 @@ def test_a_locked_input_is_refused_in_every_mode(mode: AppMode) -> None:
     inputs = build(mode, model=model).body["inputs"]
     assert isinstance(inputs, dict)
     assert inputs["tone"] == "dry"
+
+
+@pytest.mark.parametrize(
+    ("mode", "version", "is_stopped"),
+    [
+        ("workflow", "1.14.0", False),
+        ("advanced-chat", "1.16.1", False),
+        ("workflow", "1.13.3", True),
+        ("chat", "1.16.1", True),
+    ],
+)
+def test_a_run_goes_on_without_its_client_where_it_can_be_listened_to_again(
+    mode: AppMode, version: str, is_stopped: bool
+) -> None:
+    profile = AppProfile(mode, version=version)
+
+    request = build_request(RunText("Hi", {}), app(on_disconnect="continue"), profile, user="u")
+
+    assert bool(request.stop_path) is is_stopped
+    assert build_request(RunText("Hi", {}), app(), profile, user="u").stop_path
