@@ -15,9 +15,9 @@ from opendify.audit.log import AuditLog
 from opendify.dify.client import DifyClient
 from opendify.records import Clock
 from opendify.settings import Settings, SettingsError
-from opendify.stores.keys import KeyStore, open_key_store
-from opendify.stores.places import open_place_store
-from opendify.stores.windows import WindowStore, open_window_store
+from opendify.stores.keys import KeyStore
+from opendify.stores.opening import open_key_store, open_place_store, open_window_store
+from opendify.stores.windows import WindowStore
 
 ACCESS: Final = "opendify-access"
 """Where the app keeps its `Access`, among its extensions."""

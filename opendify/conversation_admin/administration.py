@@ -10,9 +10,9 @@ from opendify.dify.client import DifyClient
 from opendify.errors import ConversationNotFound, DifyAppError, DifyUnreachable, GatewayError
 from opendify.records import Caller, Clock
 from opendify.settings import DifyApp, Settings, SettingsError
-from opendify.stores.answers import AnswerStore, open_answer_store
+from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore, StoredConversation, StoreStatistics
-from opendify.stores.opening import open_store
+from opendify.stores.opening import open_answer_store, open_store
 from opendify.translate.dify_errors import error_from_response
 
 SECONDS_PER_DAY = 86_400

@@ -24,8 +24,8 @@ from opendify.conversation_admin.transfer import Imported, export_rows, import_r
 from opendify.stores.backup import WrongFile, check_database, copy_database, replace_database
 from opendify.stores.base import ConversationStore
 from opendify.stores.keys import KeyStore
-from opendify.stores.opening import sqlite_path
 from opendify.stores.sqlite import SQLiteStore
+from opendify.stores.urls import sqlite_path
 
 _MANIFEST: Final = "manifest.json"
 _DATABASE: Final = "conversations.db"

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 from opendify.files.base import FileStore
 from opendify.files.s3_location import Credentials, read_s3_location
 from opendify.settings import Settings, SettingsError
-from opendify.stores.opening import anchored
+from opendify.stores.urls import anchored
 
 
 def open_file_store(url: str, data_dir: Path, *, credentials: Credentials | None = None) -> FileStore:

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
-
-from opendify.stores.opening import POSTGRES_SCHEMES, REDIS_SCHEMES, sqlite_path
 
 NOT_KEPT = b""
 """The outcome of a request that ended, and how is not known any more: it took too much room."""
@@ -75,23 +72,3 @@ class AnswerStore(Protocol):
     def close(self) -> None:
         """Close this process's connections; the next use opens others."""
         ...
-
-
-def open_answer_store(url: str, data_dir: Path) -> AnswerStore:
-    """The store that `url` names, in the forms of `open_store`; nothing is contacted before its first use.
-
-    Raises:
-        ValueError: The URL names no store; the message shows none of its secrets.
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme in REDIS_SCHEMES:
-        from opendify.stores.answers_redis import RedisAnswers
-
-        return RedisAnswers(url)
-    if scheme in POSTGRES_SCHEMES:
-        from opendify.stores.answers_postgres import PostgresAnswers
-
-        return PostgresAnswers(url)
-    from opendify.stores.answers_sqlite import SQLiteAnswers
-
-    return SQLiteAnswers(sqlite_path(url, data_dir))

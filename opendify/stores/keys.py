@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
 from opendify.stores.base import StoreUnavailable
-from opendify.stores.opening import POSTGRES_SCHEMES, REDIS_SCHEMES, sqlite_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,26 +68,6 @@ class KeyStore(Protocol):
     def close(self) -> None:
         """Close this process's connections; the next use opens others."""
         ...
-
-
-def open_key_store(url: str, data_dir: Path) -> KeyStore:
-    """The store that `url` names, in the forms of `open_store`; nothing is contacted before its first use.
-
-    Raises:
-        ValueError: The URL names no store; the message shows none of its secrets.
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme in REDIS_SCHEMES:
-        from opendify.stores.keys_redis import RedisKeys
-
-        return RedisKeys(url)
-    if scheme in POSTGRES_SCHEMES:
-        from opendify.stores.keys_postgres import PostgresKeys
-
-        return PostgresKeys(url)
-    from opendify.stores.keys_sqlite import SQLiteKeys
-
-    return SQLiteKeys(sqlite_path(url, data_dir))
 
 
 # What a row has columns of its own for, beside its `body`.

@@ -1,66 +1,102 @@
-"""Turns `CONVERSATION_STORE_URL` into a store; drivers are imported only when they are asked for."""
+"""Turns `CONVERSATION_STORE_URL` into the stores that lie there.
+
+Drivers are imported only when they are asked for, and nothing is contacted before its first use.
+Each function raises `ValueError` where the URL names no store; the message shows none of its secrets.
+"""
 
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
 
+from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
-
-REDIS_SCHEMES: Final = frozenset(
-    {"redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"}
-)
-POSTGRES_SCHEMES: Final = frozenset({"postgresql", "postgres"})
+from opendify.stores.keys import KeyStore
+from opendify.stores.places import PlaceStore
+from opendify.stores.urls import kind_of, sqlite_path
+from opendify.stores.windows import WindowStore
 
 
 def open_store(url: str, data_dir: Path, *, ttl_seconds: float | None = None) -> ConversationStore:
-    """The store that `url` names; nothing is contacted before its first use.
+    """The conversations that `url` names.
 
     `sqlite:///data/NAME` is a file in `data_dir`, any other relative path starts at the
     folder above it, and four slashes make a path absolute. With `ttl_seconds` Redis
     forgets by itself what was not saved for so long; the others when they are told to.
-
-    Raises:
-        ValueError: The URL names no store; the message shows none of its secrets.
     """
-    scheme = url.partition("://")[0].lower()
-    if scheme == "sqlite":
-        from opendify.stores.sqlite import SQLiteStore
+    match kind_of(url):
+        case "redis":
+            from opendify.stores.redis import RedisStore
 
-        return SQLiteStore(sqlite_path(url, data_dir))
-    if scheme in REDIS_SCHEMES:
-        from opendify.stores.redis import RedisStore
+            return RedisStore(url, ttl_seconds=ttl_seconds)
+        case "postgresql":
+            from opendify.stores.postgres import PostgresStore
 
-        return RedisStore(url, ttl_seconds=ttl_seconds)
-    if scheme in POSTGRES_SCHEMES:
-        from opendify.stores.postgres import PostgresStore
+            return PostgresStore(url)
+        case "sqlite":
+            from opendify.stores.sqlite import SQLiteStore
 
-        return PostgresStore(url)
-    raise ValueError(
-        "the conversation store's URL must start with sqlite:///, redis://, rediss://, "
-        "redis+sentinel://, redis+cluster:// or postgresql://"
-    )
+            return SQLiteStore(sqlite_path(url, data_dir))
 
 
-def sqlite_path(url: str, data_dir: Path) -> Path:
-    """The file that a `sqlite:///` URL names, absolute.
+def open_answer_store(url: str, data_dir: Path) -> AnswerStore:
+    """What is kept of requests that a client may repeat, in the forms of `open_store`."""
+    match kind_of(url):
+        case "redis":
+            from opendify.stores.answers_redis import RedisAnswers
 
-    Raises:
-        ValueError: It names none that several processes could share.
-    """
-    parts = urlsplit(url)
-    path = unquote(parts.path.removeprefix("/"))
-    if parts.netloc or parts.query or parts.fragment or path.endswith("/") or path in ("", ":memory:"):
-        raise ValueError(
-            "a SQLite URL is sqlite:///data/NAME.db, or sqlite:////absolute/path.db, and has no options"
-        )
-    found = anchored(path, data_dir)
-    if found == data_dir.absolute():
-        raise ValueError("a SQLite URL names a file, and this is the data folder")
-    return found
+            return RedisAnswers(url)
+        case "postgresql":
+            from opendify.stores.answers_postgres import PostgresAnswers
+
+            return PostgresAnswers(url)
+        case "sqlite":
+            from opendify.stores.answers_sqlite import SQLiteAnswers
+
+            return SQLiteAnswers(sqlite_path(url, data_dir))
 
 
-def anchored(path: str, data_dir: Path) -> Path:
-    """`path`, absolute: `data/NAME` lies in `data_dir`, any other relative one in the folder above it."""
-    first, _, rest = path.partition("/")
-    is_in_data_dir = rest and first in ("data", data_dir.name)
-    return (data_dir / rest if is_in_data_dir else data_dir.parent / path).absolute()
+def open_key_store(url: str, data_dir: Path) -> KeyStore:
+    """The callers' keys, in the forms of `open_store`."""
+    match kind_of(url):
+        case "redis":
+            from opendify.stores.keys_redis import RedisKeys
+
+            return RedisKeys(url)
+        case "postgresql":
+            from opendify.stores.keys_postgres import PostgresKeys
+
+            return PostgresKeys(url)
+        case "sqlite":
+            from opendify.stores.keys_sqlite import SQLiteKeys
+
+            return SQLiteKeys(sqlite_path(url, data_dir))
+
+
+def open_window_store(url: str, data_dir: Path) -> WindowStore:
+    """What is counted of each caller, in the forms of `open_store`."""
+    match kind_of(url):
+        case "redis":
+            from opendify.stores.windows_redis import RedisWindows
+
+            return RedisWindows(url)
+        case "postgresql":
+            from opendify.stores.windows_postgres import PostgresWindows
+
+            return PostgresWindows(url)
+        case "sqlite":
+            from opendify.stores.windows_sqlite import SQLiteWindows
+
+            return SQLiteWindows(sqlite_path(url, data_dir))
+
+
+def open_place_store(url: str) -> PlaceStore | None:
+    """Where places are held; None for SQLite, since a machine by itself needs none."""
+    match kind_of(url):
+        case "redis":
+            from opendify.stores.places_redis import RedisPlaces
+
+            return RedisPlaces(url)
+        case "postgresql":
+            from opendify.stores.places_postgres import PostgresPlaces
+
+            return PostgresPlaces(url)
+        case "sqlite":
+            return None

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-from opendify.stores.opening import POSTGRES_SCHEMES, REDIS_SCHEMES
-
 
 class PlaceStore(Protocol):
     """A place is held until it is given back, or until its time, so that who dies blocks nobody for long.
@@ -26,21 +24,3 @@ class PlaceStore(Protocol):
     def close(self) -> None:
         """Close this process's connections; the next use opens others."""
         ...
-
-
-def open_place_store(url: str) -> PlaceStore | None:
-    """The store that `url` names; None for SQLite, since a machine by itself needs none.
-
-    Raises:
-        ValueError: The URL names no store; the message shows none of its secrets.
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme in REDIS_SCHEMES:
-        from opendify.stores.places_redis import RedisPlaces
-
-        return RedisPlaces(url)
-    if scheme in POSTGRES_SCHEMES:
-        from opendify.stores.places_postgres import PostgresPlaces
-
-        return PostgresPlaces(url)
-    return None

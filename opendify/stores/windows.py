@@ -1,10 +1,7 @@
 """What is counted of each caller and each address, a minute at a time, by all who serve them."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
-
-from opendify.stores.opening import POSTGRES_SCHEMES, REDIS_SCHEMES, sqlite_path
 
 WINDOW_SECONDS: Final = 60.0
 UNLIMITED: Final = 2**53 - 1
@@ -47,23 +44,3 @@ class WindowStore(Protocol):
     def close(self) -> None:
         """Close this process's connections; the next use opens others."""
         ...
-
-
-def open_window_store(url: str, data_dir: Path) -> WindowStore:
-    """The store that `url` names, in the forms of `open_store`; nothing is contacted before its first use.
-
-    Raises:
-        ValueError: The URL names no store; the message shows none of its secrets.
-    """
-    scheme = url.partition("://")[0].lower()
-    if scheme in REDIS_SCHEMES:
-        from opendify.stores.windows_redis import RedisWindows
-
-        return RedisWindows(url)
-    if scheme in POSTGRES_SCHEMES:
-        from opendify.stores.windows_postgres import PostgresWindows
-
-        return PostgresWindows(url)
-    from opendify.stores.windows_sqlite import SQLiteWindows
-
-    return SQLiteWindows(sqlite_path(url, data_dir))

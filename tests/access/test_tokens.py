@@ -25,7 +25,7 @@ def test_an_audience_is_not_ours_to_judge() -> None:
 
 BAD: dict[str, str] = {
     "expired": sign_user("ann", age_seconds=400),
-    "from the future": sign_user("ann", age_seconds=-400),
+    "from the future": sign_user("ann", age_seconds=-86_400),
     "wrong signature": sign_user("ann", secret="z" * 32),
     "another algorithm": sign_user("ann", algorithm="HS512"),
     "unsigned": sign_user("ann", secret="", algorithm="none"),

@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from opendify.access.key_format import new_key
-from opendify.stores.keys import KeyStore, open_key_store
+from opendify.stores.keys import KeyStore
+from opendify.stores.opening import open_key_store
 from tests.fakes.live_dify import LiveDify, live_dify, whole
 from tests.fakes.memory_keys import made_key
 from tests.fakes.waiting import wait_until

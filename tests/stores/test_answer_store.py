@@ -17,10 +17,11 @@ import redis
 from opendify.conversation_admin.administration import open_configured_answers
 from opendify.settings import SettingsError
 from opendify.stores import StoreUnavailable
-from opendify.stores.answers import NOT_KEPT, AnswerStore, StoredAnswer, open_answer_store
+from opendify.stores.answers import NOT_KEPT, AnswerStore, StoredAnswer
 from opendify.stores.answers_postgres import PostgresAnswers
 from opendify.stores.answers_redis import RedisAnswers
 from opendify.stores.answers_sqlite import SQLiteAnswers
+from opendify.stores.opening import open_answer_store
 from tests.fakes.memory_answers import MemoryAnswers
 from tests.fakes.settings import make_settings
 from tests.fakes.waiting import wait_until

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from opendify.stores import StoreUnavailable
-from opendify.stores.keys import KeyStore, StoredKey, open_key_store
+from opendify.stores.keys import KeyStore, StoredKey
+from opendify.stores.opening import open_key_store
 from tests.fakes.memory_keys import MemoryKeys, made_key
 from tests.stores.conftest import SHARED, emptied_url
 from tests.stores.servers import Server, free_port

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from opendify.stores import open_store
-from opendify.stores.opening import sqlite_path
 from opendify.stores.redis_client import read_redis_url
+from opendify.stores.urls import sqlite_path
 
 
 @pytest.mark.parametrize(

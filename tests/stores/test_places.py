@@ -7,7 +7,8 @@ from contextlib import closing
 import pytest
 
 from opendify.access.leases import LEASE_SECONDS, LeasedPlaces
-from opendify.stores.places import PlaceStore, open_place_store
+from opendify.stores.opening import open_place_store
+from opendify.stores.places import PlaceStore
 from tests.fakes.clocks import FakeClock
 from tests.fakes.waiting import wait_until
 from tests.stores.conftest import emptied_url

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from opendify.stores.windows import UNLIMITED, Amount, Window, WindowStore, open_window_store
+from opendify.stores.opening import open_window_store
+from opendify.stores.windows import UNLIMITED, Amount, Window, WindowStore
 from tests.fakes.memory_keys import MemoryWindows
 from tests.stores.conftest import SHARED, emptied_url
 from tests.stores.servers import Server
