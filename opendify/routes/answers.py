@@ -36,6 +36,8 @@ STREAM_HEADERS = (
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),
 )
+# What clients ask for by default that is not served, and what serves them.
+_INSTEAD = {"/v1/responses": "; set the client to chat completions, POST /v1/chat/completions"}
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
 logger = logging.getLogger(__name__)
@@ -116,7 +118,9 @@ def _answer_http_error(error: HTTPException) -> flask.Response:
     url = f"{request.method} {request.environ.get(ORIGINAL_PATH, request.path)}"
     match error.code:
         case 404:
-            return _answer_gateway_error(RouteNotFound(f"Invalid URL ({url})"))
+            return _answer_gateway_error(
+                RouteNotFound(f"Invalid URL ({url}){_INSTEAD.get(request.path, '')}")
+            )
         case 405:
             response = _answer_gateway_error(MethodNotSupported(f"Not allowed on this URL ({url})"))
             response.headers.extend(error.get_headers())
