@@ -32,7 +32,9 @@ ENGLISH: Final = (PROJECT_FOLDER / "README.md").read_text(encoding="utf-8")
 CHINESE: Final = (PROJECT_FOLDER / "README.zh-CN.md").read_text(encoding="utf-8")
 ARCHITECTURE: Final = (PROJECT_FOLDER / "docs/architecture.md").read_text(encoding="utf-8")
 DOCS: Final = PROJECT_FOLDER / "docs"
-GUIDES: Final = sorted(guide.name.removesuffix(".zh-CN.md") for guide in DOCS.glob("*.zh-CN.md"))
+GUIDES: Final = sorted(
+    guide.relative_to(DOCS).as_posix().removesuffix(".zh-CN.md") for guide in DOCS.rglob("*.zh-CN.md")
+)
 LINKING: Final = [PROJECT_FOLDER / "README.md", PROJECT_FOLDER / "README.zh-CN.md"]
 
 # Commands that this file does not run, and the file that does.
@@ -225,7 +227,7 @@ def test_each_section_of_a_guide_names_the_same_things_in_both_editions(english:
 
 def test_every_guide_has_both_editions() -> None:
     for_developers = {"architecture.md"}
-    guides = {guide.name for guide in DOCS.glob("*.md")} - for_developers
+    guides = {guide.relative_to(DOCS).as_posix() for guide in DOCS.rglob("*.md")} - for_developers
     english = {name for name in guides if not name.endswith(".zh-CN.md")}
 
     assert guides - english == {name.replace(".md", ".zh-CN.md") for name in english}
@@ -241,7 +243,7 @@ def test_a_parameter_is_treated_alike_in_both_editions() -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [*LINKING, *sorted((PROJECT_FOLDER / "docs").glob("*.md"))],
+    [*LINKING, *sorted((PROJECT_FOLDER / "docs").rglob("*.md"))],
     ids=lambda document: document.name,
 )
 def test_every_relative_link_points_to_something(document: Path) -> None:

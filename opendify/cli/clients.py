@@ -11,7 +11,12 @@ CLIENTS: Final[Mapping[str, str]] = {
     "ai-sdk": """\
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 
-const opendify = createOpenAICompatible({ name: "opendify", baseURL: "$url", apiKey: "YOUR_KEY" });
+const opendify = createOpenAICompatible({
+  name: "opendify",
+  baseURL: "$url",
+  apiKey: "YOUR_KEY",
+  includeUsage: true,
+});
 const model = opendify("$model");""",
     "azure-openai": """\
 AZURE_OPENAI_ENDPOINT=$root
@@ -42,16 +47,27 @@ models:
     "curl": """\
 curl $url/chat/completions -H 'Authorization: Bearer YOUR_KEY' -H 'Content-Type: application/json' \\
   -d '{"model": "$model", "messages": [{"role": "user", "content": "Hello"}]}'""",
+    "cursor": """\
+Cursor Settings > Models > API Keys
+OpenAI API Key:           YOUR_KEY
+Override OpenAI Base URL: $url
+Add model:                $model""",
     "dify": """\
 Settings > Model Provider > OpenAI-API-compatible > Add Model
 Model Name:       $model
 API Key:          YOUR_KEY
 API endpoint URL: $url
-Completion mode:  Chat""",
+Completion mode:  Chat
+Function calling: Not Support""",
     "langchain": """\
 from langchain_openai import ChatOpenAI
 
-model = ChatOpenAI(model="$model", base_url="$url", api_key="YOUR_KEY")""",
+model = ChatOpenAI(
+    model="$model",
+    base_url="$url",
+    api_key="YOUR_KEY",
+    stream_usage=True,
+)""",
     "librechat": """\
 endpoints:
   custom:
@@ -62,24 +78,28 @@ endpoints:
         default: [$models]
         fetch: true
       titleConvo: true
-      titleModel: current_model
-      headers:
-        X-User-Id: "{{LIBRECHAT_USER_ID}}"
-        X-Conversation-Id: "{{LIBRECHAT_BODY_CONVERSATIONID}}"
-In OpenDify's .env:
-USER_ID_HEADERS=X-User-Id
-CHAT_ID_HEADERS=X-Conversation-Id""",
+      titleModel: current_model""",
     "litellm": """\
 model_list:
   - model_name: $model
     litellm_params:
       model: openai/$model
       api_base: $url
-      api_key: YOUR_KEY""",
+      api_key: YOUR_KEY
+      num_retries: 0
+      allowed_openai_params: [user]
+general_settings:
+  forward_client_headers_to_llm_api: true""",
     "llamaindex": """\
 from llama_index.llms.openai_like import OpenAILike
 
-llm = OpenAILike(model="$model", api_base="$url", api_key="YOUR_KEY", is_chat_model=True)""",
+llm = OpenAILike(
+    model="$model",
+    api_base="$url",
+    api_key="YOUR_KEY",
+    is_chat_model=True,
+    max_retries=0,
+)""",
     "lobechat": """\
 OPENAI_PROXY_URL=$url
 OPENAI_API_KEY=YOUR_KEY
