@@ -1,8 +1,10 @@
 """What all our workers share: their limits, and errors of one shape."""
 
 import contextlib
+import math
 import secrets
 import socket
+import time
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +17,9 @@ from opendify.errors import GatewayError, InternalError, InvalidRequest
 from opendify.serving.limits import ClientLimits
 from opendify.serving.spread import Place
 from opendify.wire.sse import encode_json
+
+LINGER_SECONDS: Final = 2.0
+"""So long a worker that leaves, or ends a connection, still hears what its client says."""
 
 # exception, status and reason, code, message; the first that fits. None of what was sent is
 # repeated: it may hold a key.
@@ -56,6 +61,17 @@ class BaseWorker(Worker):
 
     limits: ClientLimits
     place: Place | None = None
+    _left_at: float | None = None
+
+    def waits_until(self, *, has_head: bool) -> float:
+        """In monotonic time, the latest for the rest of a request, with its head there or not.
+
+        It is never unless the worker leaves: whoever has asked for nothing by then need not wait long.
+        """
+        if self.alive:
+            return math.inf
+        self._left_at = self._left_at or time.monotonic()
+        return self._left_at + (self.limits.drain_seconds if has_head else LINGER_SECONDS)
 
     def handle_error(
         self,

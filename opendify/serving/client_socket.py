@@ -1,11 +1,13 @@
 """A client's connection on which no wait lasts for ever."""
 
+import contextlib
 import errno
+import math
 import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 # So long may one wait last before life is shown and the time is looked at.
 _STEP_SECONDS: Final = 0.5
@@ -72,40 +74,52 @@ class ClientSocket(socket.socket):
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
 
-class PacedSocket(ClientSocket):
-    """Reads as if the client had left once it takes too long over its request."""
+class Deadlines(Protocol):
+    """Until when a worker waits for the rest of a request; see `BaseWorker.waits_until`."""
 
+    def __call__(self, *, has_head: bool) -> float: ...
+
+
+def _for_ever(*, has_head: bool) -> float:  # noqa: ARG001 - As `Deadlines` has it.
+    return math.inf
+
+
+class PacedSocket(ClientSocket):
+    """Reads as if the client had left once it takes too long over its request, or the worker leaves."""
+
+    waits_until: Deadlines = staticmethod(_for_ever)
     _read_until: float | None = None
+    # Once the first byte of a head has come; then the whole head must be there.
     _head_seconds: float | None = None
+    _has_head = False
     _body_seconds = 0.0
     _step_bytes = 0
 
     def expect_head(self, idle_seconds: float, head_seconds: float) -> None:
         """The next request must begin within the first and then have a whole head within the second."""
         self._read_until = time.monotonic() + idle_seconds
-        self._head_seconds = head_seconds
+        self._head_seconds, self._has_head = head_seconds, False
 
     def expect_body(self, seconds: float) -> None:
         """The body must have come within so long, or the next part of a large one."""
-        self._read_until, self._head_seconds = time.monotonic() + seconds, None
+        self._read_until, self._head_seconds, self._has_head = time.monotonic() + seconds, None, True
         self._body_seconds, self._step_bytes = seconds, 0
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         while self._read_until is not None:
-            if time.monotonic() >= self._read_until:
+            self.beat()
+            if time.monotonic() >= min(self._read_until, self.waits_until(has_head=self._has_head)):
                 return b""
-            try:
+            with contextlib.suppress(TimeoutError):
                 received = super().recv(size, flags)
-            except TimeoutError:
-                self.beat()
-                continue
-            self._note(len(received))
-            return received
+                self._note(len(received))
+                return received
         return super().recv(size, flags)
 
     def _note(self, received_bytes: int) -> None:
         if self._head_seconds is not None:
-            self.expect_body(self._head_seconds)
+            self._read_until, self._head_seconds = time.monotonic() + self._head_seconds, None
+        if not self._has_head:
             return
         self._step_bytes += received_bytes
         if self._step_bytes >= LARGE_STEP_BYTES:

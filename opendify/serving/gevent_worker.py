@@ -27,6 +27,7 @@ class GeventWorker(BaseWorker, GunicornsGeventWorker):
         """As in the base class."""
         if not self.cfg.is_ssl:
             client = PacedSocket.around(client, write_seconds=self.limits.write_seconds)
+            client.waits_until = self.waits_until
             client.expect_head(self.limits.head_seconds, self.limits.head_seconds)
         super().handle(listener, client, addr)
 

@@ -13,6 +13,8 @@ class ClientLimits:
     head_seconds: float
     body_seconds: float
     write_seconds: float
+    drain_seconds: float
+    """So long a worker that leaves still waits for the rest of a request that has begun."""
     most_body_bytes: int
     most_form_bytes: int
     spool_folder: Path
@@ -25,6 +27,7 @@ def client_limits(settings: ServerSettings) -> ClientLimits:
         head_seconds=settings.request_head_timeout_seconds,
         body_seconds=settings.request_body_timeout_seconds,
         write_seconds=settings.client_write_timeout_seconds,
+        drain_seconds=settings.drain_seconds,
         most_body_bytes=settings.max_request_bytes,
         most_form_bytes=max(settings.max_request_bytes, settings.files.max_form_bytes),
         spool_folder=settings.data_dir / "incoming",

@@ -42,6 +42,7 @@ class PlainWorker(BaseWorker, SyncWorker):
             self.handle(listener, sock, address)
             return
         client = PacedSocket.around(sock, write_seconds=self.limits.write_seconds, beat=self._beat)
+        client.waits_until = self.waits_until
         client.expect_head(self.limits.head_seconds, self.limits.head_seconds)
         self.handle(listener, client, address)
 

@@ -15,12 +15,12 @@ from gunicorn.workers.gthread import TConn
 
 from opendify.errors import WorkerBusy
 from opendify.serving.answering_worker import AnsweringWorker
+from opendify.serving.base_worker import LINGER_SECONDS
 from opendify.serving.connection import Connection, is_readable, is_writable
 from opendify.serving.pipelining import PipelineLine
 
 _RECEIVE_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 0.25
-_LINGER_SECONDS: Final = 2.0
 _YIELD_SECONDS: Final = 0.0005
 _MOST_YIELDS: Final = 8
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -120,9 +120,12 @@ class ThreadedWorker(AnsweringWorker):
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep_at = now + _SWEEP_SECONDS
-            for connection in [each for each in self._waiting if each.deadline <= now]:
+            for connection in [each for each in self._waiting if self._deadline_of(each) <= now]:
                 self._drop(connection)
             self._show_load()
+
+    def _deadline_of(self, connection: Connection) -> float:
+        return min(connection.deadline, self.waits_until(has_head=connection.parser.has_head))
 
     def _speaks_more_than_http(self) -> bool:
         """Whether there is a handshake before the first head, for which a thread must wait after all."""
@@ -234,7 +237,7 @@ class ThreadedWorker(AnsweringWorker):
             return
         connection.set_timeout()
         if not self.alive and connection.timeout is not None:
-            connection.timeout = min(connection.timeout, time.monotonic() + _LINGER_SECONDS)
+            connection.timeout = min(connection.timeout, time.monotonic() + LINGER_SECONDS)
         self.keepalived_conns.append(connection)
         readable = partial(self.on_client_socket_readable, connection)
         self.poller.register(connection.sock, selectors.EVENT_READ, readable)
@@ -248,7 +251,7 @@ class ThreadedWorker(AnsweringWorker):
             # The client closed first.
             self._close(connection)
             return
-        connection.deadline = time.monotonic() + _LINGER_SECONDS
+        connection.deadline = time.monotonic() + LINGER_SECONDS
         self._wait(connection, selectors.EVENT_READ, self._discard)
 
     def _discard(self, connection: Connection) -> None:

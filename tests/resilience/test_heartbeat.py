@@ -1,6 +1,8 @@
 """Answers that outlive the worker's timeout, on every kind of worker; and a worker that hangs is replaced."""
 
+import json
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,7 +14,7 @@ import pytest
 from tests.fakes.frames import END, message
 from tests.fakes.live_dify import LiveDify, Script, Wire, live_dify
 from tests.fakes.waiting import wait_until
-from tests.resilience.server import RunningServer, running_server
+from tests.resilience.server import CHAT_PATH, RunningServer, chat_shape, running_server
 
 # On a machine that is busy with other things a worker may get no turn for seconds.
 TIMEOUT: Final = 4
@@ -53,7 +55,7 @@ SCRIPTS: Final[tuple[Script, ...]] = (
 )
 # A plain worker serves one client at a time, so each has its own.
 KINDS: Final[Mapping[str, Mapping[str, str]]] = {
-    "plain": {"GUNICORN_THREADS": "1", "GUNICORN_WORKERS": str(2 * len(SCRIPTS))},
+    "plain": {"GUNICORN_THREADS": "1", "GUNICORN_WORKERS": str(2 * len(SCRIPTS) + 1)},
     "threaded": {"GUNICORN_THREADS": "8", "GUNICORN_WORKERS": "1"},
     "gevent": {"GUNICORN_WORKER_CLASS": "gevent", "GUNICORN_WORKERS": "1"},
 }
@@ -84,6 +86,18 @@ def _answers_whole(server: RunningServer) -> bool:
     return "fine" in server.chat().text
 
 
+def _takes_a_body_that_drips(server: RunningServer) -> bool:
+    body = json.dumps(chat_shape(model="unknown")).encode().ljust(200)
+    with server.client() as client:
+        client.send(
+            f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        for start in range(len(body)):
+            client.send(body[start : start + 1])
+            time.sleep(LONGER / len(body))
+        return b"model_not_found" in client.read_until(b"}}")
+
+
 def _each_script_once(count: int) -> Script:
     scripts = iter(SCRIPTS * count)
     return lambda wire: next(scripts)(wire)
@@ -93,6 +107,7 @@ def test_answers_outlive_the_timeout(servers: Servers) -> None:
     asks: list[tuple[str, Callable[[RunningServer], bool]]] = [
         (kind, ask) for kind in servers for ask in (_streams_whole, _answers_whole) for _ in SCRIPTS
     ]
+    asks += [(kind, _takes_a_body_that_drips) for kind in servers]
     before = {kind: server.program.workers() for kind, (server, _) in servers.items()}
     for _, dify in servers.values():
         dify.answer = _each_script_once(2)

@@ -21,6 +21,7 @@ LIMITS = ClientLimits(
     head_seconds=1,
     body_seconds=1,
     write_seconds=1,
+    drain_seconds=1,
     most_body_bytes=1_000,
     most_form_bytes=1_000,
     spool_folder=Path("nowhere"),

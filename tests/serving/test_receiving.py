@@ -34,6 +34,7 @@ def _receiver(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> Re
         head_seconds=1,
         body_seconds=1,
         write_seconds=1,
+        drain_seconds=1,
         most_body_bytes=most,
         most_form_bytes=20 * MOST,
         spool_folder=spool_folder,
