@@ -182,7 +182,7 @@ def _make_bare_app(settings: Settings, access: Access) -> flask.Flask:
     observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
     install_cors(app, settings, access.keys)
     install_security_headers(app)
-    register_error_handlers(app)
+    register_error_handlers(app, access.keys)
     return app
 
 

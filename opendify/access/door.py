@@ -65,9 +65,18 @@ class Door:
     def _pass_through(self, passed: PassedKeys, key: str, headers: Headers, peer: str | None) -> Caller:
         caller = passed.find(key, lambda: self._has_tries_left(headers, peer))
         if caller is None:
-            message = f"Incorrect API key provided: {masked(key)}. It is no key of an app at this Dify."
-            raise self.turn_away("wrong key", headers, peer, message)
+            raise self._turn_away_passed(key, headers, peer)
         return caller
+
+    def _turn_away_passed(self, key: str, headers: Headers, peer: str | None) -> GatewayError:
+        message = f"Incorrect API key provided: {masked(key)}. It is no key of an app at this Dify."
+        return self.turn_away("wrong key", headers, peer, message)
+
+    def refused_at_dify(self, key: str, headers: Headers, peer: str | None) -> GatewayError | None:
+        """What to answer where Dify has taken back the caller's own key; None where it is the service's."""
+        if self._passed is None or not self._passed.forget(key):
+            return None
+        return self._turn_away_passed(key, headers, peer)
 
     def _has_tries_left(self, headers: Headers, peer: str | None) -> bool:
         """Whether Dify is to be bothered with another key from there."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from opendify.access.door import Door
 from opendify.access.key_format import is_own_key, masked
-from opendify.errors import PermissionDenied, Unauthorized
+from opendify.errors import GatewayError, PermissionDenied, Unauthorized
 from opendify.records import Caller, Headers
 from opendify.settings import Settings
 
@@ -93,6 +93,10 @@ class KeyRing:
         if self._door is None:
             raise Unauthorized(f"Incorrect API key provided: {masked(key)}.")
         return self._door.admit(key, headers, address)
+
+    def refused_at_dify(self, headers: Headers, address: str | None) -> GatewayError | None:
+        """As `Door.refused_at_dify`."""
+        return self._door.refused_at_dify(presented_key(headers), headers, address) if self._door else None
 
     def authenticate_admin(self, headers: Headers, address: str | None = None) -> Caller:
         """The admin whose key this is, in open mode too.

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from opendify.access.door import Door
@@ -13,7 +14,7 @@ from opendify.access.passed_keys import PassedKeys
 from opendify.access.places import KeyPlaces
 from opendify.audit.log import AuditLog
 from opendify.dify.client import DifyClient
-from opendify.records import Clock
+from opendify.records import CallerLimits, Clock
 from opendify.settings import Settings, SettingsError
 from opendify.stores.keys import KeyStore
 from opendify.stores.opening import open_key_store, open_place_store, open_window_store
@@ -78,7 +79,12 @@ def open_access(
 def _passed_keys(settings: Settings, client: DifyClient | None, clock: Clock) -> PassedKeys | None:
     if client is None or settings.passed_app is None:
         return None
-    return PassedKeys(settings.passed_app, lambda app: client.call(app, "GET", "/info"), clock=clock)
+    access = settings.access
+    limits = CallerLimits(
+        access.passed_requests_per_minute, access.passed_tokens_per_minute, access.passed_concurrency
+    )
+    ask = partial(client.call, method="GET", path="/info")
+    return PassedKeys(settings.passed_app, ask, limits=limits, clock=clock)
 
 
 def open_audit_log(settings: Settings, *, now: Clock = time.time) -> AuditLog:

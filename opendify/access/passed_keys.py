@@ -8,11 +8,11 @@ from typing import Final
 from opendify.access.key_format import key_digest
 from opendify.bounded import remember
 from opendify.errors import DifyAppError, DifyAuthError
-from opendify.records import Caller, Clock
+from opendify.records import NO_LIMITS, Caller, CallerLimits, Clock
 from opendify.settings import DifyApp
 
 GOOD_SECONDS: Final = 30.0
-"""A key that was taken back at Dify is known here for so long."""
+"""So long Dify is not asked again, unless it refuses a request with the key."""
 WRONG_SECONDS: Final = 60.0
 _MOST_REMEMBERED: Final = 1_000
 _APP_KEY: Final = re.compile(r"app-[A-Za-z0-9_-]{3,120}")
@@ -25,10 +25,21 @@ class PassedKeys:
     it too, so that conversations go on after a restart.
     """
 
-    def __init__(self, app: DifyApp, ask: Callable[[DifyApp], object], *, clock: Clock) -> None:
-        """`app` is every such app but for its key; `ask` raises `DifyAuthError` where Dify refuses it."""
+    def __init__(
+        self,
+        app: DifyApp,
+        ask: Callable[[DifyApp], object],
+        *,
+        limits: CallerLimits = NO_LIMITS,
+        clock: Clock,
+    ) -> None:
+        """`app` is every such app but for its key; `ask` raises `DifyAuthError` where Dify refuses it.
+
+        `limits` are those of each key.
+        """
         self._app = app
         self._ask = ask
+        self._limits = limits
         self._clock = clock
         self._good: dict[bytes, tuple[Caller, float]] = {}
         self._wrong: dict[bytes, float] = {}
@@ -55,16 +66,27 @@ class PassedKeys:
             return None
         return self._look_up(key, digest)
 
+    def forget(self, key: str) -> bool:
+        """Dify refused it in a run: it is wrong from now on. Whether it was good until then."""
+        digest = key_digest(key)
+        was_good = self._good.pop(digest, None) is not None
+        if was_good:
+            self._note_wrong(digest)
+        return was_good
+
+    def _note_wrong(self, digest: bytes) -> None:
+        remember(self._wrong, digest, self._clock() + WRONG_SECONDS, most=_MOST_REMEMBERED)
+
     def _look_up(self, key: str, digest: bytes) -> Caller | None:
         app = replace(self._app, api_key=key)
         try:
             self._ask(app)
         except DifyAuthError:
             self._good.pop(digest, None)
-            remember(self._wrong, digest, self._clock() + WRONG_SECONDS, most=_MOST_REMEMBERED)
+            self._note_wrong(digest)
             return None
         except DifyAppError:
             pass  # The key is right, and running the app will say better what is wrong with it.
-        caller = Caller(f"#dify-{digest.hex()[:24]}", app=app)
+        caller = Caller(f"#dify-{digest.hex()[:24]}", limits=self._limits, app=app)
         remember(self._good, digest, (caller, self._clock() + GOOD_SECONDS), most=_MOST_REMEMBERED)
         return caller

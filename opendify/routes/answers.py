@@ -10,7 +10,9 @@ from urllib.parse import quote
 import flask
 from werkzeug.exceptions import HTTPException
 
+from opendify.access.keys import KeyRing
 from opendify.errors import (
+    DifyAuthError,
     GatewayError,
     InternalError,
     InvalidRequest,
@@ -98,9 +100,15 @@ def _in_header(model: str | None) -> str | None:
     return model and quote(model, safe=_PLAIN_IN_NAMES)
 
 
-def register_error_handlers(app: flask.Flask) -> None:
+def register_error_handlers(app: flask.Flask, keys: KeyRing) -> None:
     """Make every failure, of any route or none, one of OpenAI's JSON errors."""
+
+    def answer_refused_key(error: DifyAuthError) -> flask.Response:
+        request = flask.request
+        return _answer_gateway_error(keys.refused_at_dify(request.headers, request.remote_addr) or error)
+
     app.register_error_handler(GatewayError, _answer_gateway_error)
+    app.register_error_handler(DifyAuthError, answer_refused_key)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_fault)
 

@@ -39,6 +39,24 @@ class AccessSettings:
         "Wrong keys from one address (IPv6: /64) in a minute, beyond which it is answered 429; good keys "
         "never are. 0 is no limit.",
     )
+    passed_requests_per_minute: int = setting(
+        "PASSTHROUGH_REQUESTS_PER_MINUTE",
+        read.whole_number(0, 1_000_000_000),
+        "0",
+        "With `AUTH_MODE=passthrough`: requests a minute of each Dify app's key. 0 is no limit.",
+    )
+    passed_tokens_per_minute: int = setting(
+        "PASSTHROUGH_TOKENS_PER_MINUTE",
+        read.whole_number(0, 1_000_000_000_000),
+        "0",
+        "The same for tokens, as Dify counts them.",
+    )
+    passed_concurrency: int = setting(
+        "PASSTHROUGH_CONCURRENCY",
+        read.whole_number(0, 1_000_000),
+        "0",
+        "The same for requests that go on at once.",
+    )
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting_without_default(
         "TRUSTED_PROXIES",
         read.networks,

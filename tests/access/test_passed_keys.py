@@ -43,8 +43,10 @@ class Service:
             return refusal(401, "unauthorized", "Access token is invalid")
         return httpx.Response(200, json={"name": "An app", "mode": "chat"})
 
-    def chat(self, key: str, *messages: dict[str, str], model: str = "gpt-4o") -> TestResponse:
-        body = {"model": model, "messages": [*messages, HELLO]}
+    def chat(
+        self, key: str, *messages: dict[str, str], model: str = "gpt-4o", streams: bool = False
+    ) -> TestResponse:
+        body = {"model": model, "messages": [*messages, HELLO], "stream": streams}
         headers = {"Authorization": f"Bearer {key}"}
         return self.client.post("/v1/chat/completions", json=body, headers=headers, buffered=True)
 
@@ -139,6 +141,42 @@ def test_a_key_that_was_taken_back_at_dify_is_good_no_more(make: Callable[..., S
     service.clock.advance(GOOD_SECONDS)
 
     assert_openai_error(service.chat(KEY), 401, "invalid_api_key")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_key_that_dify_takes_back_meanwhile_is_the_callers_matter(
+    make: Callable[..., Service], streams: bool
+) -> None:
+    service = make()
+    assert service.chat(KEY).status_code == 200
+    service.good.remove(KEY)
+    service.dify.answers["run"] = lambda _: refusal(401, "unauthorized", "Access token is invalid")
+
+    assert_openai_error(service.chat(KEY, streams=streams), 401, "invalid_api_key")
+
+    asked = len(service.dify.requests)
+    assert_openai_error(service.chat(KEY), 401, "invalid_api_key")
+    assert len(service.dify.requests) == asked, "it is known to be wrong"
+
+
+def test_a_key_of_the_service_is_not_to_blame_where_dify_refuses_that_of_its_app(
+    make: Callable[..., Service],
+) -> None:
+    service = make(API_KEYS="anna:sk-anna-0123456789")
+    service.dify.answers["run"] = lambda _: refusal(401, "unauthorized", "Access token is invalid")
+
+    assert_openai_error(service.chat("sk-anna-0123456789", model="bot"), 502, "upstream_auth_error")
+
+
+def test_each_passed_key_has_the_limits_of_all(make: Callable[..., Service]) -> None:
+    service = make(PASSTHROUGH_REQUESTS_PER_MINUTE="2", API_KEYS="anna:sk-anna-0123456789")
+    first = service.chat(KEY)
+    assert first.headers["x-ratelimit-remaining-requests"] == "1"
+    assert service.chat(KEY).status_code == 200
+
+    assert_openai_error(service.chat(KEY), 429, "rate_limit_exceeded")
+    assert service.chat(OTHER).status_code == 200
+    assert "x-ratelimit-limit-requests" not in service.chat("sk-anna-0123456789", model="bot").headers
 
 
 def test_while_dify_is_away_nobody_is_taken_for_a_guesser(make: Callable[..., Service]) -> None:
