@@ -12,7 +12,10 @@ import pytest
 
 from tests.packaging.commands import CONFIGURED, PROJECT, RunCommand, StartScript
 
-SCRIPTS = sorted([*PROJECT.glob("*.sh"), *PROJECT.glob("scripts/*.sh"), PROJECT / ".ci/run"])
+SCRIPTS = sorted(
+    [each for folder in (".", "scripts", "deploy/scripts") for each in PROJECT.glob(f"{folder}/*.sh")]
+    + [PROJECT / ".ci/run"]
+)
 
 
 def status_of(port: int, path: str) -> int:
