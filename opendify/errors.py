@@ -190,6 +190,13 @@ class RequestTooLarge(InvalidRequest):
     code = "request_too_large"
 
 
+class FileQuotaExceeded(InvalidRequest):
+    """All files of one caller take as much room as they may; to try again does not help."""
+
+    status = 413
+    code = "file_quota_exceeded"
+
+
 class UnsupportedMedia(InvalidRequest):
     """A file type that the app does not take."""
 

@@ -7,7 +7,6 @@ to one of those very addresses: a DNS answer that changes in between changes not
 import hashlib
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from opendify.attachments.local_files import LocalFile, RemoteFile
 from opendify.attachments.public_addresses import is_public
 from opendify.dify.calls import WhileWaiting
 from opendify.errors import FileNotFetched, RequestTooLarge
+from opendify.files.spool import Spool
 from opendify.records import Clock
 
 _PORTS: Final = {"http": 80, "https": 443}
@@ -159,6 +159,7 @@ def _kept(pieces: Iterable[bytes], param: str, most_bytes: int) -> "_Kept":
             raise _too_large(param, most_bytes)
     if not kept.bytes:
         raise _cannot(param, "it is empty")
+    kept.finish()
     return kept
 
 
@@ -166,7 +167,7 @@ class _Kept:
     """What came, on the disk where it is much. It is gone with the last who needs it."""
 
     def __init__(self) -> None:
-        self._spool = tempfile.SpooledTemporaryFile[bytes](_IN_MEMORY_BYTES)
+        self._spool = Spool(_IN_MEMORY_BYTES)
         self._digest = hashlib.sha256()
         self.bytes = 0
 
@@ -182,12 +183,15 @@ class _Kept:
         self._digest.update(piece)
         self._spool.write(piece)
 
+    def finish(self) -> None:
+        self._spool.finish()
+
     def from_start(self) -> "_Kept":
-        self._spool.seek(0)
+        self._spool.file.seek(0)
         return self
 
     def read(self, size: int, /) -> bytes:
-        return self._spool.read(size)
+        return self._spool.file.read(size)
 
     def close(self) -> None:
         """One reading is over; there may be others."""

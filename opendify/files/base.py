@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from opendify.files.drafts import Draft
 
@@ -69,6 +69,18 @@ class Content(Protocol):
         ...
 
 
+LEAST_BYTES: Final = 4_096
+"""What is known of a file takes room too: for its owner a small one counts so much."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomLimits:
+    """How many bytes all files together may take, and those of one owner."""
+
+    total_bytes: int
+    owner_bytes: int
+
+
 class FileStore(Protocol):
     """Shared by all threads, processes and machines that serve the same callers.
 
@@ -85,11 +97,12 @@ class FileStore(Protocol):
         """
         ...
 
-    def save(self, draft: Draft, new: NewFile, *, most_total_bytes: int) -> StoredFile:
+    def save(self, draft: Draft, new: NewFile, limits: RoomLimits) -> StoredFile:
         """Keep what was written, as `new`.
 
         Raises:
-            NoRoom: The disk is full, or all files together would be more than `most_total_bytes`.
+            OwnerHasNoRoom: The owner's files would take more than they may.
+            NoRoom: The disk is full, or all files together would take more than they may.
         """
         ...
 
@@ -116,6 +129,11 @@ class FileStore(Protocol):
     def close(self) -> None:
         """Close this process's connections; the next use opens others."""
         ...
+
+
+def room_of(size: int) -> int:
+    """What a file of `size` bytes counts for its owner."""
+    return max(size, LEAST_BYTES)
 
 
 def new_file_id(now: float) -> str:

@@ -18,8 +18,9 @@ class CountedRoom:
     never does. `clock` is a monotonic one.
     """
 
-    def __init__(self, count: Callable[[float], int], clock: Clock) -> None:
+    def __init__(self, count: Callable[[float], int], clock: Clock, refusal: type[NoRoom] = NoRoom) -> None:
         """`count` gives the bytes of all files that have not expired at a Unix time."""
+        self._refusal = refusal
         self._count = count
         self._clock = clock
         self._lock = threading.Lock()
@@ -49,7 +50,7 @@ class CountedRoom:
             self._counted_bytes = self._count(now)
             self._counted_at = self._clock()
         if self._total(size) > most_bytes:
-            raise NoRoom(f"{self._total(0)} of {most_bytes} bytes are taken")
+            raise self._refusal(f"{self._total(0)} of {most_bytes} bytes are taken")
         self._pending_bytes += size
 
     def _total(self, size: int) -> int:

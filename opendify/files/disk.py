@@ -9,8 +9,18 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
-from opendify.files.base import Content, FilePage, FileQuery, FileStoreUnavailable, NewFile, StoredFile
-from opendify.files.drafts import Draft, Drafts, NoRoom, stale_files
+from opendify.files.base import (
+    LEAST_BYTES,
+    Content,
+    FilePage,
+    FileQuery,
+    FileStoreUnavailable,
+    NewFile,
+    RoomLimits,
+    StoredFile,
+    room_of,
+)
+from opendify.files.drafts import Draft, Drafts, NoRoom, OwnerHasNoRoom, stale_files
 from opendify.records import Clock
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.rows import storable_text
@@ -42,6 +52,7 @@ _COLUMNS: Final = ", ".join(_NAMES)
 _KEPT: Final = "(expires_at IS NULL OR expires_at > :now)"
 _INSERT: Final = f"INSERT INTO files ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"
 _TOTAL: Final = f"SELECT coalesce(sum(bytes), 0) FROM files WHERE {_KEPT}"
+_OWNED: Final = f"SELECT coalesce(sum(max(bytes, :least)), 0) FROM files WHERE owner = :owner AND {_KEPT}"
 _FIND: Final = f"SELECT {_COLUMNS} FROM files WHERE id = :id AND owner = :owner AND {_KEPT}"
 _PAGE: Final = f"""
     SELECT {_COLUMNS} FROM files WHERE owner = :owner AND {_KEPT}
@@ -70,7 +81,7 @@ class DiskFiles:
         with _failures_mapped():
             return self._drafts.begin(most_bytes)
 
-    def save(self, draft: Draft, new: NewFile, *, most_total_bytes: int) -> StoredFile:
+    def save(self, draft: Draft, new: NewFile, limits: RoomLimits) -> StoredFile:
         file = StoredFile(**asdict(new), bytes=draft.bytes, sha256=draft.sha256)
         content = self._content(file.id)
         with _failures_mapped():
@@ -78,7 +89,7 @@ class DiskFiles:
             content.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             draft.move_to(content)
             try:
-                self._insert(file, most_total_bytes)
+                self._insert(file, limits)
             except BaseException:
                 content.unlink(missing_ok=True)
                 raise
@@ -130,11 +141,15 @@ class DiskFiles:
     def close(self) -> None:
         self._index.close()
 
-    def _insert(self, file: StoredFile, most_total_bytes: int) -> None:
+    def _insert(self, file: StoredFile, limits: RoomLimits) -> None:
+        values = {"now": file.created_at, "owner": file.owner, "least": LEAST_BYTES}
         with self._index.writing() as connection:
-            (total,) = connection.execute(_TOTAL, {"now": file.created_at}).fetchone()
-            if total + file.bytes > most_total_bytes:
-                raise NoRoom(f"{total} of {most_total_bytes} bytes are taken")
+            (total,) = connection.execute(_TOTAL, values).fetchone()
+            if total + file.bytes > limits.total_bytes:
+                raise NoRoom(f"{total} of {limits.total_bytes} bytes are taken")
+            (owned,) = connection.execute(_OWNED, values).fetchone()
+            if owned + room_of(file.bytes) > limits.owner_bytes:
+                raise OwnerHasNoRoom(f"{owned} of {limits.owner_bytes} bytes are taken")
             connection.execute(_INSERT, asdict(file))
 
     def _sweep_contents(self, now: float) -> int:

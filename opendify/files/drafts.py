@@ -22,6 +22,10 @@ class NoRoom(Exception):
     """The disk is full, or all files together may take no more room."""
 
 
+class OwnerHasNoRoom(NoRoom):
+    """All files of one owner may take no more room."""
+
+
 class Draft:
     """A file that nobody sees yet; closing it deletes what was not kept."""
 

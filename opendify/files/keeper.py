@@ -8,7 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from opendify.errors import FileNotStored, FileStorageFull, FileStorageUnavailable, RequestTooLarge
+from opendify.errors import (
+    FileNotStored,
+    FileQuotaExceeded,
+    FileStorageFull,
+    FileStorageUnavailable,
+    RequestTooLarge,
+)
 from opendify.files.base import (
     Content,
     FilePage,
@@ -16,10 +22,11 @@ from opendify.files.base import (
     FileStore,
     FileStoreUnavailable,
     NewFile,
+    RoomLimits,
     StoredFile,
     new_file_id,
 )
-from opendify.files.drafts import Draft, DraftTooLarge, NoRoom
+from opendify.files.drafts import Draft, DraftTooLarge, NoRoom, OwnerHasNoRoom
 from opendify.files.names import plain_file_name
 from opendify.records import Caller, Clock
 from opendify.settings.files import FileSettings
@@ -53,6 +60,7 @@ class FileKeeper:
         """Every `interval_seconds`, at most, it is cleaned up."""
         self._store = store
         self._settings = settings
+        self._limits = RoomLimits(settings.max_total_bytes, settings.max_bytes_per_key)
         self._now = now
         self._interval_seconds = interval_seconds
         self._closed = threading.Event()
@@ -72,7 +80,8 @@ class FileKeeper:
         """Keep what was written.
 
         Raises:
-            FileStorageFull: There is no room.
+            FileQuotaExceeded: The caller has no room left.
+            FileStorageFull: Nobody has.
             FileStorageUnavailable: The store does not answer.
         """
         self.remind()
@@ -87,7 +96,7 @@ class FileKeeper:
             expires_at=self._settings.expires_at(now, facts.expires_after_seconds),
         )
         with file_failures_mapped():
-            return self._store.save(draft, new, most_total_bytes=self._settings.max_total_bytes)
+            return self._store.save(draft, new, self._limits)
 
     def get(self, file_id: str, caller: Caller) -> StoredFile:
         """One of the caller's files.
@@ -190,6 +199,10 @@ def file_failures_mapped() -> Iterator[None]:
         yield
     except DraftTooLarge as error:
         raise RequestTooLarge(f"The file is too large: {error}.", param="file") from error
+    except OwnerHasNoRoom as error:
+        raise FileQuotaExceeded(
+            f"This API key may keep no more files: {error}. Delete some, or let them expire.", param="file"
+        ) from error
     except NoRoom as error:
         logger.error("there is no room for a file", exc_info=error)  # noqa: TRY400 - It says where.
         raise FileStorageFull("There is no room for more files; delete some, or ask the operator.") from error

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -19,9 +20,19 @@ from typing import Final
 
 import msgspec
 
-from opendify.files.base import Content, FilePage, FileQuery, FileStoreUnavailable, NewFile, StoredFile
+from opendify.bounded import remember
+from opendify.files.base import (
+    Content,
+    FilePage,
+    FileQuery,
+    FileStoreUnavailable,
+    NewFile,
+    RoomLimits,
+    StoredFile,
+    room_of,
+)
 from opendify.files.counted_room import CountedRoom
-from opendify.files.drafts import Draft, Drafts
+from opendify.files.drafts import Draft, Drafts, OwnerHasNoRoom
 from opendify.files.s3_bucket import Body, Bucket, failures_mapped
 from opendify.files.s3_location import Credentials, S3Location
 from opendify.records import Clock
@@ -31,6 +42,7 @@ _KEY: Final = re.compile(
     r"(?P<place>[0-9a-f]{32}/(?P<id>file-[0-9a-f]+))\.(?:json|content\.(?P<expires_at>[0-9]+|never))"
 )
 _READERS: Final = 16
+_MOST_OWNERS: Final = 2_000
 # Longer than any upload of a content, after which its JSON follows.
 _STALE_AFTER_SECONDS: Final = 86_400
 
@@ -69,17 +81,21 @@ class S3Files:
         """Without `credentials` they are those of the environment, as AWS' own tools find them."""
         self._bucket = Bucket(location, credentials)
         self._drafts = Drafts(drafts)
+        self._clock = clock
         self._room = CountedRoom(self._count, clock)
+        self._owned_rooms: dict[str, CountedRoom] = {}
 
     def draft(self, most_bytes: int) -> Draft:
         with failures_mapped():
             return self._drafts.begin(most_bytes)
 
-    def save(self, draft: Draft, new: NewFile, *, most_total_bytes: int) -> StoredFile:
+    def save(self, draft: Draft, new: NewFile, limits: RoomLimits) -> StoredFile:
         file = StoredFile(**asdict(new), bytes=draft.bytes, sha256=draft.sha256)
+        now, room = file.created_at, self._room_of(file.owner)
         with (
             failures_mapped(),
-            self._room.taken(file.bytes, most_bytes=most_total_bytes, now=file.created_at),
+            room.taken(room_of(file.bytes), most_bytes=limits.owner_bytes, now=now),
+            self._room.taken(file.bytes, most_bytes=limits.total_bytes, now=now),
         ):
             draft.finish()
             try:
@@ -135,7 +151,20 @@ class S3Files:
         self._bucket.close()
 
     def _count(self, now: float) -> int:
-        return sum(each.bytes for each in self._objects() if each.is_content and not each.is_expired(now))
+        return sum(each.bytes for each in self._contents(now))
+
+    def _count_owned(self, owner: str, now: float) -> int:
+        return sum(room_of(each.bytes) for each in self._contents(now, f"{_folder(owner)}/"))
+
+    def _room_of(self, owner: str) -> CountedRoom:
+        room = self._owned_rooms.get(owner)
+        if room is None:
+            room = CountedRoom(partial(self._count_owned, owner), self._clock, OwnerHasNoRoom)
+            room = remember(self._owned_rooms, owner, room, most=_MOST_OWNERS)
+        return room
+
+    def _contents(self, now: float, below: str = "") -> Iterator[_Object]:
+        return (each for each in self._objects(below) if each.is_content and not each.is_expired(now))
 
     def _keys_of(self, query: FileQuery) -> Sequence[str]:
         """The keys of the JSON of an owner's files behind `query.after`, in its order."""

@@ -2,8 +2,7 @@
 
 import errno
 from collections.abc import Iterator
-from tempfile import SpooledTemporaryFile
-from typing import IO
+from contextlib import closing
 
 import flask
 from flask.typing import ResponseReturnValue
@@ -13,6 +12,7 @@ from opendify.audio.speech import Speaker, Speech
 from opendify.audio.transcription import Transcriber
 from opendify.conversations.identity import BodyIdentity
 from opendify.errors import GatewayError, InvalidRequest
+from opendify.files.spool import Spool
 from opendify.routes.answers import STREAM_HEADERS, json_response
 from opendify.routes.forms import read_file_form
 from opendify.routes.paths import DEPLOYMENT
@@ -40,14 +40,14 @@ def audio_blueprint(transcriber: Transcriber, speaker: Speaker, people: People) 
     @blueprint.post("/transcriptions")
     def create_transcription() -> ResponseReturnValue:
         caller = people.caller()
-        with SpooledTemporaryFile(_MOST_BYTES_IN_MEMORY) as recording:
-            request = _read_transcription(recording, transcriber.most_bytes)
+        with closing(Spool(_MOST_BYTES_IN_MEMORY)) as spool:
+            request = _read_transcription(spool, transcriber.most_bytes)
             person = people.person(caller, b"", BodyIdentity(user=request.user))
             people.enter(person)
-            text = transcriber.transcribe(request.model or _deployment(), recording, person)
+            text = transcriber.transcribe(request.model or _deployment(), spool.file, person)
             if request.response_format != "verbose_json":
                 return _transcript(text, request)
-            seconds = recording_seconds(recording)
+            seconds = recording_seconds(spool.file)
         return json_response(verbose_transcript(text, seconds=seconds, language=request.language or ""))
 
     @blueprint.post("/translations")
@@ -81,9 +81,10 @@ def _deployment() -> str:
     return deployment
 
 
-def _read_transcription(recording: IO[bytes], most_bytes: int) -> TranscriptionRequest:
-    """The form; its file is written to `recording`."""
-    form = read_file_form(flask.request, recording.write, most_file_bytes=most_bytes)
+def _read_transcription(spool: Spool, most_bytes: int) -> TranscriptionRequest:
+    """The form; its file is written to `spool`."""
+    form = read_file_form(flask.request, spool.write, most_file_bytes=most_bytes)
+    spool.finish()
     # SDKs mark lists so.
     fields = {name.removesuffix("[]"): value for name, value in form.fields.items()}
     request = parse_fields(TranscriptionRequest, fields)

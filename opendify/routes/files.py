@@ -38,6 +38,7 @@ class _Routes:
 
     def create_file(self) -> ResponseReturnValue:
         caller = self._people.caller()
+        self._people.count(caller)
         with file_failures_mapped(), self._keeper.draft() as draft:
             form = read_file_form(flask.request, draft.write, most_file_bytes=draft.most_bytes)
             upload = parse_fields(FileUpload, form.fields)

@@ -64,9 +64,13 @@ class People:
             WorkerBusy: No slot came free in time.
             ClientLeft: Nobody waits for the answer any more.
         """
-        if person.caller.limits:
-            self._enter_limits(person.caller)
+        self.count(person.caller)
         self._slots.enter(flask.request.environ, person.client)
+
+    def count(self, caller: Caller) -> None:
+        """Count a request that needs no slot within its caller's limits; raises as `enter` does."""
+        if caller.limits:
+            self._enter_limits(caller)
 
     def _enter_limits(self, caller: Caller) -> None:
         give_back = self._limiter.take_place(caller)

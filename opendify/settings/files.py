@@ -47,6 +47,12 @@ class FileSettings:
         str(10 * 1024**3),
         "Bytes of all files together; what would be more is refused.",
     )
+    max_bytes_per_key: int = setting(
+        "FILES_MAX_BYTES_PER_KEY",
+        read.whole_number(4_096, 10**15),
+        str(5 * 1024**3),
+        "Bytes of all files of one API key together, each counting at least 4,096.",
+    )
     ttl_days: float = setting(
         "FILES_TTL_DAYS",
         read.days(0, 36_500),

@@ -26,13 +26,19 @@ class Whose(_Shape):
     conversation_id: _Id | None = None
 
 
-class Rejoining(Whose):
+class WithModel(Whose):
+    """What nothing but its model can tell the app of."""
+
+    model: str
+
+
+class Rejoining(WithModel):
     """A stream that is taken up again; `include_usage` as in OpenAI's `stream_options`."""
 
     include_usage: bool = False
 
 
-class ConversationListing(Whose):
+class ConversationListing(WithModel):
     """`last_id` is the last conversation of the page before."""
 
     last_id: _Id | None = None

@@ -119,6 +119,12 @@ def _describe(fault: ErrorDetails, path: str, value: object) -> tuple[str, str]:
         return f"Invalid '{path}': {noun} too long. Expected a maximum length of {context['max_length']}.", (
             f"{noun}_above_max_length"
         )
+    if kind == "string_too_short":
+        return (
+            f"Invalid '{path}': empty string. Expected a string with minimum length "
+            f"{context['min_length']}, but got an empty string instead.",
+            "empty_string",
+        )
     if kind in {"literal_error", "enum", "union_tag_invalid"}:
         supported = context.get("expected") or context.get("expected_tags")
         return f"Invalid value: {_shown(value)}. Supported values are: {supported}.", "invalid_value"

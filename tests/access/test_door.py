@@ -1,5 +1,6 @@
 """How strangers are turned away: by address, for a minute, and never those whose key is good."""
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,6 +56,11 @@ class Service:
         told = {**CHAT, **fields}
         # Buffered: read to its end, and closed, as a server does.
         return self.client.post("/v1/chat/completions", headers=headers, json=told, buffered=True)
+
+    def upload(self, key: str) -> TestResponse:
+        form = {"purpose": "user_data", "file": (io.BytesIO(b"hello"), "a.txt")}
+        headers = {"Authorization": f"Bearer {key}"}
+        return self.client.post("/v1/files", headers=headers, data=form, buffered=True)
 
     @property
     def audited(self) -> list[dict[str, object]]:
@@ -165,6 +171,15 @@ def test_limits_are_told_on_answers_and_kept(make: Callable[..., Service]) -> No
     assert refused.headers["x-ratelimit-limit-requests"] == "2"
     assert len(service.dify.asked("run")) == 2
     assert service.models(key).status_code == 200, "looking costs nothing"
+
+
+def test_uploads_count_like_chats(make: Callable[..., Service]) -> None:
+    service = make()
+    key = service.add(requests_per_minute=1)
+
+    assert service.upload(key).status_code == 200
+    assert_openai_error(service.upload(key), 429, "rate_limit_exceeded")
+    assert_openai_error(service.chat(key), 429, "rate_limit_exceeded")
 
 
 @pytest.mark.parametrize("stream", [False, True])

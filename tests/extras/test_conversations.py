@@ -192,6 +192,27 @@ def test_a_wrong_query_is_named(stand: Stand, query: str) -> None:
     assert answer.get_json()["error"]["param"] == query.partition("=")[0]
 
 
+@pytest.mark.parametrize("query", ["", "?model="])
+def test_a_model_is_asked_for_by_name(stand: Stand, query: str) -> None:
+    for path in ("conversations", "workflows/runs/x", "workflows/runs/x/events"):
+        answer = stand.client.get(f"/v1/dify/{path}{query}", headers=ALICE)
+        assert_openai_error(answer, 400, "missing_required_parameter", param="model")
+
+
+@pytest.mark.parametrize("written", ["chatcmpl-1", "1", "..", "%2e%2e", NOBODY_S + "0", "null"])
+def test_what_is_no_id_of_dify_s_is_not_found(stand: Stand, written: str) -> None:
+    get, post = stand.client.get, stand.client.post
+    messages = f"/v1/dify/messages/{written}"
+    suggested = get(f"{messages}/suggested?model=demo-chat", headers=ALICE)
+    rated = post(f"{messages}/feedback?model=demo-chat", json={"rating": "like"}, headers=ALICE)
+    read_back = get(f"/v1/dify/conversations/{written}/messages?model=demo-chat", headers=ALICE)
+
+    message = assert_openai_error(suggested, 404, "message_not_found")
+    assert "X-Dify-Message-Id" in message
+    assert_openai_error(rated, 404, "message_not_found")
+    assert_openai_error(read_back, 404, "conversation_not_found")
+
+
 def test_a_key_is_asked_for(stand: Stand) -> None:
     assert_openai_error(stand.client.get("/v1/dify/conversations?model=demo-chat"), 401, "invalid_api_key")
     rated = stand.client.post(f"{stand.message}/feedback", data="no JSON")

@@ -66,7 +66,9 @@ def test_it_is_nobody_else_s(client: FlaskClient) -> None:
 
 
 def test_a_model_is_needed(client: FlaskClient) -> None:
-    assert_openai_error(client.get(f"{URL}/x", headers=ALICE), 400, None)
+    assert_openai_error(
+        client.get(f"{URL}/x", headers=ALICE), 400, "missing_required_parameter", param="model"
+    )
 
 
 def test_apps_without_runs_name_none(client: FlaskClient) -> None:

@@ -1,6 +1,6 @@
 """Files for the suites."""
 
-from opendify.files.base import FileStore, NewFile, StoredFile, new_file_id
+from opendify.files.base import FileStore, NewFile, RoomLimits, StoredFile, new_file_id
 
 NOW = 1_800_000_000
 MANY = 10**12
@@ -21,12 +21,18 @@ def new_file(
     )
 
 
-def keep(store: FileStore, new: NewFile, *pieces: bytes, most_total_bytes: int = MANY) -> StoredFile:
+def keep(
+    store: FileStore,
+    new: NewFile,
+    *pieces: bytes,
+    most_total_bytes: int = MANY,
+    most_owner_bytes: int = MANY,
+) -> StoredFile:
     """Save a file of these pieces."""
     with store.draft(MANY) as draft:
         for piece in pieces or (b"content",):
             draft.write(piece)
-        return store.save(draft, new, most_total_bytes=most_total_bytes)
+        return store.save(draft, new, RoomLimits(most_total_bytes, most_owner_bytes))
 
 
 def content_of(store: FileStore, file: StoredFile, size: int = 65_536) -> bytes:

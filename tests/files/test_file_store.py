@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from opendify.files.base import FilePage, FileQuery, FileStore, StoredFile, new_file_id
-from opendify.files.drafts import DraftTooLarge, NoRoom
+from opendify.files.drafts import DraftTooLarge, NoRoom, OwnerHasNoRoom
 from tests.files.keeping import NOW, content_of, keep, new_file
 
 
@@ -83,6 +83,30 @@ class TestSaving:
             keep(store, new_file(owner="bob"), b"012345", most_total_bytes=15)
         assert keep(store, new_file(owner="bob"), b"01234", most_total_bytes=15).bytes == 5
         assert content_of(store, first) == b"0123456789"
+
+    def test_one_owner_cannot_take_all_the_room(self, store: FileStore) -> None:
+        keep(store, new_file(), b"x" * 8_000, most_owner_bytes=10_000)
+
+        with pytest.raises(OwnerHasNoRoom, match="8000 of 10000 bytes are taken"):
+            keep(store, new_file(), b"x" * 3_000, most_owner_bytes=10_000)
+        assert keep(store, new_file(owner="bob"), b"x" * 3_000, most_owner_bytes=10_000).bytes == 3_000
+
+    def test_small_files_count_as_what_is_known_of_them(self, store: FileStore) -> None:
+        for _ in range(2):
+            keep(store, new_file(), b"", most_owner_bytes=10_000)
+
+        with pytest.raises(OwnerHasNoRoom, match="8192 of 10000 bytes are taken"):
+            keep(store, new_file(), b"", most_owner_bytes=10_000)
+
+    def test_what_expired_or_was_deleted_leaves_its_owner_room(self, store: FileStore) -> None:
+        keep(store, new_file(expires_at=NOW + 10), b"x" * 5_000, most_owner_bytes=6_000)
+        later = new_file(created_at=NOW + 10)
+
+        kept = keep(store, later, b"x" * 5_000, most_owner_bytes=6_000)
+        assert store.delete(kept.id, owner="alice")
+
+        again = keep(store, new_file(created_at=NOW + 10), b"x" * 5_000, most_owner_bytes=6_000)
+        assert again.bytes == 5_000
 
     def test_what_expired_takes_no_room(self, store: FileStore) -> None:
         keep(store, new_file(expires_at=NOW + 10), b"0123456789", most_total_bytes=15)

@@ -30,10 +30,10 @@ CALLER: Mapping[str, object] = {
     "POST /v1/audio/translations": None,
     "POST /v1/audio/speech": {"model": "bot", "input": "Hi", "voice": "alloy"},
     "GET /v1/dify/conversations": None,
-    "GET /v1/dify/conversations/<uuid:conversation_id>/messages": None,
-    "POST /v1/dify/conversations/<uuid:conversation_id>/name": {"name": "x"},
-    "GET /v1/dify/messages/<uuid:message_id>/suggested": None,
-    "POST /v1/dify/messages/<uuid:message_id>/feedback": {"rating": "like"},
+    "GET /v1/dify/conversations/<conversation_id>/messages": None,
+    "POST /v1/dify/conversations/<conversation_id>/name": {"name": "x"},
+    "GET /v1/dify/messages/<message_id>/suggested": None,
+    "POST /v1/dify/messages/<message_id>/feedback": {"rating": "like"},
     "GET /v1/dify/models/<path:model>/parameters": None,
     "GET /v1/dify/workflows/runs/<run_id>": None,
     "GET /v1/dify/workflows/runs/<run_id>/events": None,
@@ -115,7 +115,7 @@ def routes(app: flask.Flask) -> set[str]:
 
 def ask(app: flask.Flask, route: str, key: str | None) -> TestResponse:
     method, rule = route.split(" ", 1)
-    path = re.sub("<uuid:[a-z_]+>", "00000000-0000-4000-8000-000000000000", rule)
+    path = re.sub("<[a-z_]+>", "00000000-0000-4000-8000-000000000000", rule)
     path = re.sub("<[a-z_]+>", "none", path.replace("<path:model>", "bot").replace("<path:user>", "nobody"))
     body = {**CALLER, **ADMIN}.get(route)
     headers = {"Authorization": f"Bearer {key}"} if key else {}

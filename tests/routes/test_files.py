@@ -222,6 +222,15 @@ class TestLimits:
         assert refused.get_json()["error"]["code"] == "file_storage_full"
         assert refused.headers["x-should-retry"] == "false"
 
+    def test_one_key_cannot_take_all_the_room(self) -> None:
+        with client_of(FILES_MAX_BYTES="9000", FILES_MAX_BYTES_PER_KEY="10000") as client:
+            uploaded(client, b"x" * 9000)
+
+            refused = upload(client, b"x" * 2000)
+            message = assert_openai_error(refused, 413, "file_quota_exceeded", param="file")
+            assert "9000 of 10000 bytes are taken" in message
+            assert upload(client, b"x" * 2000, headers=BOB).status_code == 200
+
 
 class TestForms:
     """Each body is written by hand."""
