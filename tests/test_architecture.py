@@ -175,6 +175,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "RouteNotFound": (404, REQUEST, "not_found", None, False),
     "MethodNotSupported": (405, REQUEST, "method_not_supported", None, False),
     "RequestTooLarge": (413, REQUEST, "request_too_large", None, False),
+    "FileQuotaExceeded": (413, REQUEST, "file_quota_exceeded", None, False),
     "UnsupportedMedia": (415, REQUEST, "unsupported_media_type", None, False),
     "RateLimited": (429, "requests", "rate_limit_exceeded", None, True),
     "UsageLimited": (429, "requests", "rate_limit_exceeded", None, True),
