@@ -8,20 +8,18 @@ from opendify.translate.dify_reply import reply_reader
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.wire.dify import decode_event
-from opendify.wire.sse import SSEDecoder
+from opendify.wire.dify_stream import EventDecoder
 
 
 def transform(reads: Iterable[bytes]) -> Iterator[bytes]:
     """What each read becomes on the path that a streamed chat answer takes by default."""
-    decoder = SSEDecoder()
+    decoder = EventDecoder()
     pipeline = ReplyPipeline(reply_reader("chat", None), reply_filters("separate", ()))
     writer = ReplyWriter(
         ChatChoice(), completion_id="chatcmpl-1", created=1_767_225_600, model="bench", include_usage=False
     )
     for read in reads:
-        events = [decode_event(payload) for payload in decoder.feed(read)]
-        yield b"".join([writer.feed(reply) for reply in pipeline.feed(events)])
+        yield b"".join([writer.feed(reply) for reply in pipeline.feed(decoder.feed(read))])
 
 
 def dify_reads(events: int, events_a_read: int) -> Iterator[bytes]:

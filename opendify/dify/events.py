@@ -12,13 +12,11 @@ from opendify.translate.dify_errors import error_from_response
 from opendify.wire.dify import (
     ErrorEvent,
     Event,
-    MalformedEvent,
     MessageEnd,
     StreamEvent,
     WorkflowFinished,
-    decode_event,
 )
-from opendify.wire.sse import SSEDecoder
+from opendify.wire.dify_stream import EventDecoder
 
 _MAX_ERROR_BODY_BYTES = 1 << 20
 _ERROR_BODY_SECONDS = 5.0
@@ -65,7 +63,7 @@ class EventStream:
         self._clock = clock
         self._stop = stop
         self._on_contact = on_contact
-        self._decoder = SSEDecoder()
+        self._decoder = EventDecoder()
         self._head: Head | None = None
         self._head_at = 0.0
         self._error_body = bytearray()
@@ -195,17 +193,13 @@ class EventStream:
                 self._failure.advise_retry_after(int(self._head.retry_after or ""))
 
     def _decode(self, chunk: bytes) -> list[StreamEvent]:
-        events: list[StreamEvent] = []
-        for payload in self._decoder.feed(chunk):
-            try:
-                event = decode_event(payload)
-            except MalformedEvent as error:
-                self._failure = DifyError("Dify sent an event that cannot be read")
-                self._failure.__cause__ = error
-                return events
-            if not self._task_id and isinstance(event, Event):
-                self._task_id = event.task_id
-            events.append(event)
+        events = self._decoder.feed(chunk)
+        if self._decoder.failure:
+            self._failure = DifyError("Dify sent an event that cannot be read")
+            self._failure.__cause__ = self._decoder.failure
+        if not self._task_id:
+            ids = (event.task_id for event in events if isinstance(event, Event))
+            self._task_id = next(filter(None, ids), None)
         return events
 
     def _seconds_left(self) -> float:

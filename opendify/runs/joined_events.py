@@ -22,10 +22,11 @@ class JoinedEvents:
 
     def add(self, event: ReplyEvent) -> None:
         """The next one."""
-        if type(event) is not self._open_kind:
+        kind = _kind_of(event)
+        if kind is not self._open_kind:
             self._end_delta()
         if isinstance(event, (TextDelta, ThoughtDelta)):
-            self._open_kind = type(event)
+            self._open_kind = kind
             self._text += event.text.encode(*_ENCODING)
         else:
             self._events.append(event)
@@ -40,3 +41,13 @@ class JoinedEvents:
         if self._open_kind:
             self._events.append(self._open_kind(self._text.decode(*_ENCODING)))
             self._open_kind, self._text = None, bytearray()
+
+
+def _kind_of(event: ReplyEvent) -> type[TextDelta] | type[ThoughtDelta] | None:
+    """As what it is joined with others; None where it is not."""
+    match event:
+        case TextDelta():
+            return TextDelta
+        case ThoughtDelta():
+            return ThoughtDelta
+    return None

@@ -10,7 +10,7 @@ from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
 from opendify.telemetry.observation import Observation
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta, TextDeltas
 from opendify.wire.sse import KEEP_ALIVE
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class ReplyStream:
         pieces = []
         try:
             for event in self._run.read(self._seconds_to_wait()):
-                if type(event) is not TextDelta:
+                if type(event) is not TextDelta and type(event) is not TextDeltas:
                     self._note(event)
                 pieces.append(self._writer.feed(event))
         except GatewayError as error:

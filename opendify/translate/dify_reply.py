@@ -152,11 +152,11 @@ class ChatReplyReader(_Reader):
 
     def read_plain_text(self, event: dify.StreamEvent) -> str | None:
         """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
-        if type(event) is not dify.Message or not self._text_was_sent or not self._started:
+        if not self._text_was_sent or not self._started or self._agent.sent or self.ended:
             return None
-        if self._agent.sent or self.ended:
-            return None
-        return event.answer or None
+        if type(event) is dify.Messages:
+            return event.text
+        return event.answer or None if type(event) is dify.Message else None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`; 1.13.0 closes a chatflow without `message_end`."""

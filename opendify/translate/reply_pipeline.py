@@ -13,7 +13,7 @@ from opendify.translate.human_input import PausedRun
 from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
-from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta, TextDeltas
 from opendify.wire import dify
 
 
@@ -66,19 +66,31 @@ class ReplyPipeline:
         """What the run waits for, where the answer is a question."""
         return self._reader.paused
 
-    def feed(self, events: Iterable[dify.StreamEvent]) -> Iterator[ReplyEvent]:
+    def feed(self, events: Sequence[dify.StreamEvent]) -> Iterable[ReplyEvent]:
         """What `events`, the fruit of one read, say.
 
         Raises:
             GatewayError: The run failed; everything said before it was given first.
         """
+        if len(events) == 1 and type(events[0]) is dify.Messages:
+            text = self._reader.read_plain_text(events[0])
+            if text is not None and self._lets_pass(text):
+                return (TextDeltas(text, events[0].texts),)
+        return self._feed(events)
+
+    def _feed(self, events: Iterable[dify.StreamEvent]) -> Iterator[ReplyEvent]:
         read_plain_text, lets_pass = self._reader.read_plain_text, self._lets_pass
         for event in events:
             text = read_plain_text(event)
-            if text is not None and lets_pass(text):
+            if type(event) is dify.Messages:
+                if text is not None and lets_pass(text):
+                    yield TextDeltas(text, event.texts)
+                else:
+                    yield from self._feed(event.one_by_one())
+            elif text is not None and lets_pass(text):
                 yield TextDelta(text)
-                continue
-            yield from self._pass(self._reader.feed(event))
+            else:
+                yield from self._pass(self._reader.feed(event))
             if self.ended:
                 return
 

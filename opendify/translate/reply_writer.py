@@ -17,6 +17,7 @@ from opendify.translate.turn import (
     ReplyStarted,
     Step,
     TextDelta,
+    TextDeltas,
     TextReplaced,
     ThoughtDelta,
 )
@@ -78,6 +79,8 @@ class ReplyWriter:
         self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).rpartition(
             encode_json(_ANY_TEXT)
         )
+        self._before_literal, self._after_literal = self._before_text + b'"', b'"' + self._after_text
+        self._between_literals = self._after_literal + self._before_literal
 
     @property
     def text(self) -> str | None:
@@ -98,8 +101,11 @@ class ReplyWriter:
 
     def feed(self, event: ReplyEvent) -> bytes:
         """The frames that `event` becomes, maybe none."""
-        if type(event) is TextDelta and self._text:
-            return self._more_text(event.text)
+        if self._text:
+            if type(event) is TextDeltas:
+                return self._more_texts(event)
+            if type(event) is TextDelta:
+                return self._more_text(event.text)
         return self.open() + self._write(event)
 
     def fail(self, error: GatewayError) -> bytes:
@@ -108,6 +114,8 @@ class ReplyWriter:
 
     def _write(self, event: ReplyEvent) -> bytes:
         match event:
+            case TextDeltas():
+                return self._more_texts(event)
             case TextDelta(text):
                 return self._more_text(text)
             case ThoughtDelta(text):
@@ -129,6 +137,14 @@ class ReplyWriter:
             return b""
         self._text += text.encode("utf-8", "surrogatepass")
         return b"".join((self._before_text, encode_text(text), self._after_text))
+
+    def _more_texts(self, deltas: TextDeltas) -> bytes:
+        """As `_more_text` of each."""
+        if self._contradicted:
+            return b""
+        literals = deltas.literals
+        self._text += b"".join(literals)
+        return b"".join((self._before_literal, self._between_literals.join(literals), self._after_literal))
 
     def _replace(self, text: str) -> bytes:
         # A chunk once sent cannot be unsent; what does not contradict it can still be completed.

@@ -102,6 +102,12 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
+class TextDeltas(TextDelta, frozen=True):
+    """Several in one: `text` is theirs together, `literals` each as JSON writes it, without the quotes."""
+
+    literals: list[bytes]
+
+
 def text_deltas(text: str) -> Iterator[TextDelta]:
     """`text` as a delta; none where it is empty."""
     if text:
@@ -216,6 +222,8 @@ class ReplyFilter(Protocol):
     @property
     def lets_pass(self) -> Callable[[str], bool] | None:
         """True for a text only if `feed` would give its delta back as it is, and change nothing else.
+
+        So it is then for the deltas that each hold a part of it.
 
         None where that is so for every text.
         """

@@ -5,7 +5,7 @@ version from 0.15 to 1.16, and unknown keys are passed over.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import msgspec
@@ -246,6 +246,22 @@ class UnknownEvent(msgspec.Struct, frozen=True):
     event: str = ""
 
 
+class Messages(msgspec.Struct, frozen=True):
+    """Several `Message` events of one read that are `like` one before them but for their texts.
+
+    `text` is what they say together; `texts` is each as it stands between its quotes, none empty, and
+    as `encode_json` would write it.
+    """
+
+    text: str
+    texts: list[bytes]
+    like: Message
+
+    def one_by_one(self) -> Iterator[Message]:
+        """Each as the event that it was."""
+        return (msgspec.structs.replace(self.like, answer=text.decode()) for text in self.texts)
+
+
 KnownEvent = (
     Message
     | AgentMessage
@@ -268,7 +284,7 @@ KnownEvent = (
     | HumanInputRequired
     | WorkflowPaused
 )
-StreamEvent = KnownEvent | UnknownEvent
+StreamEvent = KnownEvent | UnknownEvent | Messages
 
 _decode_known: Callable[[bytes], KnownEvent] = msgspec.json.Decoder(KnownEvent).decode
 _convert_known: Callable[[object], KnownEvent] = partial(msgspec.convert, type=KnownEvent)

@@ -9,6 +9,8 @@ DONE = b"data: [DONE]\n\n"
 
 # JSON leaves these raw, and line splitters that follow Unicode break a line at them.
 _UNICODE_LINE_ENDS = (("\u0085", "\\u0085"), ("\u2028", "\\u2028"), ("\u2029", "\\u2029"))
+# A number is found at once; for bytes, `in` raises and catches an error first.
+_CARRIAGE_RETURN = ord("\r")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -20,6 +22,8 @@ class SSEDecoder:
         self._event_data: list[bytes] = []
         self._after_carriage_return = False
         self._at_start = True
+        self.is_between_events = True
+        """Whether nothing of an event was fed that a next chunk must complete."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The `data` of each event that `chunk` completes.
@@ -30,7 +34,7 @@ class SSEDecoder:
 
         Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
         """
-        if self._is_between_events and (payloads := _whole_events(chunk)):
+        if self.is_between_events and (payloads := _whole_events(chunk)):
             self._at_start = False
             return payloads
         lines = self._complete_lines(chunk)
@@ -41,18 +45,15 @@ class SSEDecoder:
             elif not line and self._event_data:
                 payloads.append(b"\n".join(self._event_data))
                 self._event_data.clear()
+        self.is_between_events = not (self._partial_line or self._event_data or self._after_carriage_return)
         return payloads
-
-    @property
-    def _is_between_events(self) -> bool:
-        return not (self._partial_line or self._event_data or self._after_carriage_return)
 
     def _complete_lines(self, chunk: bytes) -> list[bytes]:
         if not chunk:
             return []
         if self._after_carriage_return and chunk.startswith(b"\n"):
             chunk = chunk[1:]
-        if b"\r" in chunk or self._after_carriage_return:
+        if _CARRIAGE_RETURN in chunk or self._after_carriage_return:
             self._after_carriage_return = chunk.endswith(b"\r")
             chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         *complete, rest = chunk.split(b"\n")
@@ -69,7 +70,7 @@ class SSEDecoder:
 
 def _whole_events(chunk: bytes) -> list[bytes] | None:
     """The `data` of a chunk that is nothing but whole events of one line each, as most are; else None."""
-    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or b"\r" in chunk:
+    if not (chunk.startswith(b"data: ") and chunk.endswith(b"\n\n")) or _CARRIAGE_RETURN in chunk:
         return None
     payloads = chunk[6:-2].split(b"\n\ndata: ")
     return payloads if chunk.count(b"\n") == 2 * len(payloads) else None
@@ -87,7 +88,7 @@ def encode_json(shape: object) -> bytes:
     except UnicodeEncodeError:
         finite = json.loads(json.dumps(shape), parse_constant=lambda _: None)
         return json.dumps(finite, separators=(",", ":")).encode("ascii")
-    if b"\xc2\x85" in encoded or b"\xe2\x80" in encoded:
+    if encoded.find(b"\xc2\x85") >= 0 or encoded.find(b"\xe2\x80") >= 0:
         return _escape_line_ends(encoded)
     return encoded
 

@@ -39,7 +39,12 @@ class Stand:
 
 
 def _texts(events: list[wire.StreamEvent]) -> list[str | None]:
-    return [event.answer for event in events if isinstance(event, wire.Message)]
+    return [
+        message.answer
+        for event in events
+        for message in (event.one_by_one() if isinstance(event, wire.Messages) else [event])
+        if isinstance(message, wire.Message)
+    ]
 
 
 def test_what_one_read_from_dify_holds_comes_in_one_read() -> None:

@@ -44,7 +44,7 @@ def test_an_answer_without_text_ends() -> None:
 
 def test_text_of_a_run_that_failed_is_given_to_nobody() -> None:
     pipeline = ReplyPipeline(HeldBackReader(reply_reader("chat")), reply_filters("separate", ()))
-    replies = pipeline.feed([message("<think>Hm</think>forbid"), FAILED])
+    replies = iter(pipeline.feed([message("<think>Hm</think>forbid"), FAILED]))
 
     assert next(replies) == STARTED
     with pytest.raises(DifyError, match="boom"):

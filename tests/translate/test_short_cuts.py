@@ -1,6 +1,7 @@
 """The short cuts that most events take give the bytes of the long way: every recording goes through both."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ReplyWriter
 from opendify.translate.turn import ReplyEvent, ReplyFilter, TextDelta
 from opendify.wire import dify
+from opendify.wire.dify_stream import EventDecoder
 from opendify.wire.sse import SSEDecoder
 
 TRANSCRIPTS = Path(__file__).parent.parent / "transcripts"
@@ -71,12 +73,25 @@ class LongWayWriter(ReplyWriter):
 
 def frames(pipeline: ReplyPipeline, writer: ReplyWriter, payloads: Iterable[bytes]) -> bytes:
     """What a client gets; a failure as its frame."""
+    return frames_of_events(pipeline, writer, ([dify.decode_event(payload)] for payload in payloads))
+
+
+def frames_of_events(
+    pipeline: ReplyPipeline,
+    writer: ReplyWriter,
+    reads: Iterable[list[dify.StreamEvent]],
+    failure_of_reads: Callable[[], dify.MalformedEvent | None] = lambda: None,
+) -> bytes:
+    """What a client gets of the events of each read."""
     written = []
     try:
-        for payload in payloads:
-            written += [writer.feed(reply) for reply in pipeline.feed([dify.decode_event(payload)])]
+        for events in reads:
+            for reply in pipeline.feed(events):
+                written.append(writer.feed(reply))  # noqa: PERF401 - What came before a failure counts.
             if pipeline.ended:
                 return b"".join(written)
+            if malformed := failure_of_reads():
+                raise malformed
         written += [writer.feed(reply) for reply in pipeline.close()]
     except (GatewayError, dify.MalformedEvent) as error:
         failure = error if isinstance(error, GatewayError) else GatewayError(str(error))
@@ -106,6 +121,28 @@ def test_a_recording_gives_the_same_bytes_on_both_ways(transcript: Path) -> None
             assert short_way(payloads, transcript, reasoning, stop) == long_way(
                 payloads, transcript, reasoning, stop
             )
+
+
+@pytest.mark.parametrize("transcript", STREAMS, ids=_name)
+def test_a_recording_gives_the_same_bytes_in_reads_of_any_size(transcript: Path) -> None:
+    body = transcript.read_bytes()
+    one_by_one = re.split(rb"(?<=\n\n)", body)
+    for reasoning in REASONINGS:
+        expected = long_way(payloads_of(body, PIECES_BYTES), transcript, reasoning, ())
+        for reads in (one_by_one, [body], *(list(cut(body, size)) for size in (300, 1_000, PIECES_BYTES))):
+            assert short_reads(reads, transcript, reasoning) == expected
+
+
+def cut(body: bytes, size: int) -> Iterator[bytes]:
+    return (body[start : start + size] for start in range(0, len(body), size))
+
+
+def short_reads(reads: Iterable[bytes], transcript: Path, reasoning: Reasoning) -> bytes:
+    """What a client gets when Dify's answer comes in these reads."""
+    decoder = EventDecoder()
+    pipeline = ReplyPipeline(reply_reader(mode_of(transcript), None), reply_filters(reasoning, ()))
+    events = (decoder.feed(read) for read in reads)
+    return frames_of_events(pipeline, _writer(ReplyWriter), events, lambda: decoder.failure)
 
 
 def short_way(payloads: list[bytes], transcript: Path, reasoning: Reasoning, stop: tuple[str, ...]) -> bytes:
