@@ -7,10 +7,9 @@ store in a file, its log line, and a Dify behind sockets.
 import json
 import selectors
 import socket
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import flask
 from gunicorn.app.base import BaseApplication
@@ -22,13 +21,12 @@ from benchmarks.directive import Directive
 from opendify.app import create_app
 from opendify.serving.limits import client_limits
 from opendify.serving.threaded_worker import ThreadedWorker
+from opendify.serving.threads import AnsweringThreads, Work
 from opendify.settings import load_server_settings, load_settings
 from opendify.telemetry.logs import configure_logging
 
 _DIRECTIVE = Directive()
 _RECEIVE_BYTES = 1 << 16
-
-_Result = TypeVar("_Result")
 
 
 def environment(folder: Path, mock_port: int) -> dict[str, str]:
@@ -102,8 +100,8 @@ class _Worker(ThreadedWorker):
     def is_parent_alive(self) -> bool:
         return True
 
-    def get_thread_pool(self) -> Any:
-        return _NoThreads()
+    def answering_threads(self) -> AnsweringThreads:
+        return _NoThreads(most=0)
 
     def run(self) -> None:
         self.poller.register(self._client, selectors.EVENT_READ, self._client.go_on)
@@ -117,16 +115,11 @@ class _Worker(ThreadedWorker):
             self._client.leave()
 
 
-class _NoThreads:
-    """An executor that does everything at once."""
+class _NoThreads(AnsweringThreads):
+    """Everything is done at once."""
 
-    def submit(self, work: Callable[..., _Result], *arguments: Any) -> "Future[_Result]":
-        future: Future[_Result] = Future()
-        future.set_result(work(*arguments))
-        return future
-
-    def shutdown(self, *, wait: bool) -> None:
-        """There is nothing to end."""
+    def submit(self, work: Work) -> None:
+        work()
 
 
 class _Application(BaseApplication):

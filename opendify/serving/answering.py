@@ -151,11 +151,9 @@ class PlainAnswer(wsgi.Response):
         self._unsent = f"{''.join(self.default_headers())}{lines}\r\n".encode("latin-1")
         self.headers_sent = True
 
-    def sendfile(self, respiter: wsgi.FileWrapper) -> bool:
-        """As in the base class, which writes to the socket beside `write`."""
-        self.send_headers()
-        self._send(b"")
-        return bool(super().sendfile(respiter))
+    def sendfile(self, respiter: wsgi.FileWrapper) -> bool:  # noqa: ARG002 - The base's signature.
+        """Never: the socket does not block, and all goes through `write`."""
+        return False
 
     def close(self) -> None:
         """As in the base class."""

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
-from gunicorn.util import close_graceful
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from opendify.serving.answering import PlainAnswer, cached, request_environ
@@ -18,11 +17,9 @@ class AnsweringWorker(BaseWorker, ThreadWorker):
 
     def handle_request(self, req: Request, conn: TConn) -> bool:
         """As in the base class, in fewer steps where all of the request is there."""
-        if not isinstance(conn, Connection) or conn.environ is None:
+        if not isinstance(conn, Connection) or conn.environ is None or not conn.parser.has_body:
             return bool(super().handle_request(req, conn))
         body = conn.parser.take_body()
-        if body is None:
-            return bool(super().handle_request(req, conn))
         answer = PlainAnswer(req, conn.sock, cached(self.cfg))
         self._count_request(answer)
         began_at = time.monotonic()
@@ -37,7 +34,6 @@ class AnsweringWorker(BaseWorker, ThreadWorker):
                 raise
             # Another answer behind half a one would be read as part of it.
             self.log.exception("Error handling request")
-            close_graceful(conn.sock)
             raise StopIteration from error
         finally:
             if answer.status:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import math
+import select
 import socket
 import struct
 import time
@@ -60,7 +61,7 @@ class ClientSocket(socket.socket):
         give_up_at = None
         while True:
             try:
-                return self.send(content, flags)
+                return self._send_in_a_step(content, flags)
             except TimeoutError:
                 now = time.monotonic()
                 give_up_at = give_up_at or now + self.write_seconds - _STEP_SECONDS
@@ -69,9 +70,34 @@ class ClientSocket(socket.socket):
                     raise ConnectionResetError(errno.ECONNRESET, "The client does not read") from None
                 self.beat()
 
+    def _send_in_a_step(self, content: bytes | memoryview, flags: int) -> int:
+        return self.send(content, flags)
+
     def _forget_what_waits(self) -> None:
         # Otherwise the kernel would keep the unread bytes long after the socket is closed.
         self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+
+
+class PromptSocket(ClientSocket):
+    """For who reads only what is there: it never blocks, but `sendall` waits where the client is slow.
+
+    A socket with a timeout asks the kernel before each send whether there is room, which there nearly
+    always is.
+    """
+
+    def setblocking(self, flag: bool, /) -> None:  # noqa: ARG002 - The base's signature.
+        if self.gettimeout() != 0:
+            self.settimeout(0.0)
+
+    def _send_in_a_step(self, content: bytes | memoryview, flags: int) -> int:
+        try:
+            return self.send(content, flags)
+        except BlockingIOError:
+            room = select.poll()
+            room.register(self, select.POLLOUT)
+            if not room.poll(_STEP_SECONDS * 1_000):
+                raise TimeoutError from None
+        return 0
 
 
 class Deadlines(Protocol):

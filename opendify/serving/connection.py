@@ -8,7 +8,7 @@ from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
 
 from opendify.serving.answering import cached, connection_environ
-from opendify.serving.client_socket import ClientSocket
+from opendify.serving.client_socket import PromptSocket
 from opendify.serving.limits import ClientLimits
 from opendify.serving.receiving import RequestReceiver
 
@@ -16,19 +16,20 @@ from opendify.serving.receiving import RequestReceiver
 class Connection(TConn):
     """A client and, while the main loop waits for it, until when.
 
-    `pipelines` says that it has asked on before it was answered.
+    `pipelines` says that it has asked on before it was answered; `is_watched` that the main
+    loop's poller knows it, `is_kept` that it may bring its next request.
     """
 
-    sock: ClientSocket
+    sock: PromptSocket
     parser: RequestReceiver
 
     def __init__(
-        self, cfg: Config, sock: ClientSocket, client: tuple[str, int], server: tuple[str, int]
+        self, cfg: Config, sock: PromptSocket, client: tuple[str, int], server: tuple[str, int]
     ) -> None:
         super().__init__(cfg, sock, client, server)
         self.initialized = True
         self.deadline = 0.0
-        self.pipelines = False
+        self.pipelines = self.is_watched = self.is_kept = False
         self.environ = connection_environ(cfg, sock, client, server)
 
     @classmethod
@@ -39,7 +40,7 @@ class Connection(TConn):
             OSError: There is none, or no descriptor is left for it.
         """
         sock, address = listener.accept()
-        client = ClientSocket.around(sock, write_seconds=limits.write_seconds)
+        client = PromptSocket.around(sock, write_seconds=limits.write_seconds)
         connection = cls(cfg, client, address, listener.getsockname())
         connection.parser = RequestReceiver(cached(cfg), address, limits)
         return connection

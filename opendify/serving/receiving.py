@@ -118,11 +118,14 @@ class RequestReceiver(RequestParser):
             raise StopIteration
         return self.mesg
 
-    def take_body(self) -> bytes | None:
-        """The whole body; None where it must be read: it is not there, in chunks, or too large for a copy."""
-        is_large = self._received.spool.may_use_disk or (self._length or 0) > _LARGEST_COPY
-        if self._length is None or is_large or not self.is_whole:
-            return None
+    @property
+    def has_body(self) -> bool:
+        """Whether it can be taken, and need not be read: it is there, not in chunks, and no long copy."""
+        is_small = self._length is not None and self._length <= _LARGEST_COPY
+        return is_small and self.is_whole and not self._received.spool.may_use_disk
+
+    def take_body(self) -> bytes:
+        """The whole body, where it can be taken."""
         received = self._received.take_all()
         self._received.spool.add(received[self._length :])
         self._was_taken = True

@@ -1,26 +1,25 @@
 """Gunicorn's threaded worker, made so that a thread never waits for a client that is slow to ask."""
 
-import contextlib
+import atexit
 import errno
 import selectors
 import socket
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from itertools import chain
 from typing import Final
-
-from gunicorn.workers.gthread import TConn
 
 from opendify.errors import WorkerBusy
 from opendify.serving.answering_worker import AnsweringWorker
 from opendify.serving.base_worker import LINGER_SECONDS
 from opendify.serving.connection import Connection, is_readable, is_writable
 from opendify.serving.pipelining import PipelineLine
+from opendify.serving.threads import AnsweringThreads
 
 _RECEIVE_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 0.25
+_BEAT_SECONDS: Final = 0.25
 _YIELD_SECONDS: Final = 0.0005
 _MOST_YIELDS: Final = 8
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -45,13 +44,27 @@ class ThreadedWorker(AnsweringWorker):
         self._answering: set[Connection] = set()
         self._line: PipelineLine[Connection] = PipelineLine(max(1, self.cfg.threads // _THREADS_A_TURN))
         self._waiting: dict[Connection, None] = {}
-        self._sweep_at = 0.0
+        self._sweep_at = self._beat_at = 0.0
+        self._threads = self.answering_threads()
         super().init_process()
+
+    def answering_threads(self) -> AnsweringThreads:
+        """Those that serve connections of ours; Gunicorn's own executor serves the others."""
+        threads = AnsweringThreads(self.cfg.threads)
+        atexit.register(threads.end)
+        return threads
 
     def run(self) -> None:
         """As in the base class."""
         self._show_load()
         super().run()
+
+    def notify(self) -> None:
+        """As in the base class, which changes a file; the main loop calls it for each request."""
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + _BEAT_SECONDS
+            super().notify()
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
         """Once it leaves, close the door: at an open one new clients would wait for nothing."""
@@ -77,25 +90,43 @@ class ThreadedWorker(AnsweringWorker):
         self.nr_conns += 1
         self._await_request(connection)
 
-    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        """A kept connection brings its next request."""
-        if not isinstance(conn, Connection):
-            super().on_client_socket_readable(conn, client)
-            return
-        self.poller.unregister(client)
-        self.keepalived_conns.remove(conn)
-        conn.deadline = time.monotonic() + self.limits.head_seconds
-        # What it brings is there by now, and nearly always a whole request.
-        self._waiting[conn] = None
-        self._wake(conn, self._receive, client)
-        if conn in self._waiting and client not in self.poller.get_map():
-            self._wait(conn, selectors.EVENT_READ, self._receive)
+    def _on_readable(self, connection: Connection, _: object) -> None:
+        """A client sends, or leaves."""
+        if connection.is_kept:
+            connection.is_kept = False
+            self.keepalived_conns.remove(connection)
+            connection.deadline = time.monotonic() + self.limits.head_seconds
+            self._waiting[connection] = None
+        self._wake(connection, self._receive, None)
 
-    def finish_request(self, conn: TConn, fs: "Future[bool]") -> None:
-        """A thread is done with `conn`."""
-        if not isinstance(conn, Connection):
-            super().finish_request(conn, fs)
-            return
+    def _answer(self, conn: Connection) -> None:
+        """In a thread: answer a request, and on and on where the client asks again at once."""
+        try:
+            keeps = bool(self.handle(conn))
+            while keeps and self._asks_again(conn):
+                keeps = bool(self.handle(conn))
+        except BaseException:
+            self.log.exception("A connection failed by a fault of ours")
+            keeps = False
+        self.method_queue.defer(self._finish, conn, keeps)
+
+    def _asks_again(self, conn: Connection) -> bool:
+        """Whether the next request is there as a whole, and nobody else waits for the thread."""
+        conn.parser.begin_next()
+        if conn.parser.received_bytes:
+            conn.pipelines = True
+        if conn.pipelines or self._threads.are_wanted or not self.alive:
+            return False
+        try:
+            conn.parser.feed(conn.sock.recv(_RECEIVE_BYTES))
+        except OSError:
+            return False  # Nothing came yet, or the main loop will find out what is the matter.
+        if conn.parser.is_ready:
+            conn.parser.note_consent()
+        return conn.parser.is_ready
+
+    def _finish(self, conn: Connection, keeps: bool) -> None:
+        """A thread is done with `conn`, which may serve another request where it `keeps`."""
         self._answering.discard(conn)
         self._line.leave(conn)
         try:
@@ -103,9 +134,7 @@ class ThreadedWorker(AnsweringWorker):
                 # Gunicorn closes it where an answer broke off.
                 self._close(conn)
                 return
-            conn.sock.setblocking(False)
-            if fs.result():
-                conn.parser.begin_next()
+            if keeps:
                 self._keep(conn)
             else:
                 self._linger(conn)
@@ -150,9 +179,25 @@ class ThreadedWorker(AnsweringWorker):
 
     def _await_request(self, connection: Connection) -> None:
         connection.deadline = time.monotonic() + self.limits.head_seconds
-        self._wait(connection, selectors.EVENT_READ, self._receive)
+        self._waiting[connection] = None
+        self._watch(connection)
+        self._show_load()
+
+    def _watch(self, connection: Connection) -> None:
+        """Hear of what the client sends."""
+        if not connection.is_watched:
+            connection.is_watched = True
+            readable = partial(self._on_readable, connection)
+            self.poller.register(connection.sock, selectors.EVENT_READ, readable)
+
+    def _unwatch(self, connection: Connection) -> None:
+        if connection.is_watched:
+            connection.is_watched = False
+            self.poller.unregister(connection.sock)
 
     def _wait(self, connection: Connection, event: int, callback: Callable[[Connection], None]) -> None:
+        """For something else than a request."""
+        connection.is_watched = True
         self._waiting[connection] = None
         self.poller.register(connection.sock, event, partial(self._wake, connection, callback))
         self._show_load()
@@ -171,8 +216,7 @@ class ThreadedWorker(AnsweringWorker):
 
     def _stop_waiting(self, connection: Connection) -> None:
         del self._waiting[connection]
-        with contextlib.suppress(KeyError, ValueError):
-            self.poller.unregister(connection.sock)
+        self._unwatch(connection)
 
     def _receive(self, connection: Connection) -> None:
         try:
@@ -225,22 +269,23 @@ class ThreadedWorker(AnsweringWorker):
         self._show_load()
         # Nothing of it is missing, or it will be refused: nobody is to be told to send a body any more.
         connection.parser.note_consent()
-        self.enqueue_req(connection)
+        self._threads.submit(partial(self._answer, connection))
 
     def _keep(self, connection: Connection) -> None:
         if connection.parser.received_bytes:
-            connection.pipelines = True
             if connection.parser.is_ready:
                 self._begin_answer(connection)
             else:
                 self._await_request(connection)
+                if connection.parser.has_head:
+                    self._await_body(connection)
             return
         connection.set_timeout()
         if not self.alive and connection.timeout is not None:
             connection.timeout = min(connection.timeout, time.monotonic() + LINGER_SECONDS)
+        connection.is_kept = True
         self.keepalived_conns.append(connection)
-        readable = partial(self.on_client_socket_readable, connection)
-        self.poller.register(connection.sock, selectors.EVENT_READ, readable)
+        self._watch(connection)
         self._show_load()
 
     def _linger(self, connection: Connection) -> None:
@@ -280,9 +325,9 @@ class ThreadedWorker(AnsweringWorker):
             self._drop(next(iter(self._waiting)))
         elif self.keepalived_conns:
             kept = self.keepalived_conns.popleft()
-            self.poller.unregister(kept.sock)
-            self.nr_conns -= 1
-            kept.close()
+            if isinstance(kept, Connection):
+                kept.is_kept = False
+                self._close(kept)
 
     def _drop(self, connection: Connection) -> None:
         self._stop_waiting(connection)
@@ -290,6 +335,7 @@ class ThreadedWorker(AnsweringWorker):
 
     def _close(self, connection: Connection) -> None:
         self.nr_conns -= 1
+        self._unwatch(connection)
         connection.close()
         self._show_load()
 

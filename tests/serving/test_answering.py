@@ -42,7 +42,7 @@ def received(sent: bytes, client: tuple[str, int] = CLIENT) -> tuple[Request, by
     receiver = RequestReceiver(cached(Config()), client, LIMITS)
     receiver.feed(sent)
     request = next(receiver)
-    return request, receiver.take_body()
+    return request, receiver.take_body() if receiver.has_body else None
 
 
 def environments(
