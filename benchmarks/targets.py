@@ -60,8 +60,10 @@ def mock_dify(folder: Path, port: int = 0) -> Iterator[Served]:
         yield Served(usual_door(listening, "dify"), process.pid, mock_core())
 
 
-def opendify(*, transport: str, worker_class: str, workers: int = 1) -> Target:
-    """The service as it is shipped, but with one worker, and room for all clients."""
+def opendify(
+    *, transport: str, worker_class: str, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Target:
+    """The service as it is shipped, but with one worker, room for all clients, and other `settings`."""
 
     @contextlib.contextmanager
     def serve(mock: Served, folder: Path) -> Iterator[Served]:
@@ -80,6 +82,7 @@ def opendify(*, transport: str, worker_class: str, workers: int = 1) -> Target:
             "DIFY_API_BASE": f"http://127.0.0.1:{mock.door.port}/v1",
             "MODEL_CONFIG": json.dumps({MODEL: {"api_key": APP_KEY}}),
             "API_KEYS": f"bench:{API_KEY}",
+            **(settings or {}),
         }
         command = (sys.executable, "-m", "gunicorn", "-c", "gunicorn_config.py", "main:app")
         log = folder / "opendify.log"

@@ -21,14 +21,14 @@ from opendify.records import Headers
 from opendify.settings import SettingsError
 from opendify.settings.loading import set_variables
 from opendify.settings.tracing import TracingSettings
+from opendify.telemetry.genai_metrics import GenAIMetrics
+from opendify.telemetry.spans import Attributes, OpenSpan, Spans, read_context
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import Histogram
-    from opentelemetry.trace import Span, Tracer
+    from opentelemetry.sdk.resources import Resource
 
     from opendify.telemetry.observation import Observation, RunRecord
 
-CONVENTIONS: Final = "https://opentelemetry.io/schemas/1.44.0"
 _PROVIDER: Final = "dify"
 # A mode that is not here answers in a chat.
 _OPERATIONS: Final[Mapping[str, str]] = {
@@ -37,14 +37,10 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "agent-chat": "invoke_agent",
     "agent": "invoke_agent",
 }
-_DURATION_BUCKETS: Final = [0.01 * 2**power for power in range(14)]
-_TOKEN_BUCKETS: Final = [float(4**power) for power in range(14)]
 _NANOSECONDS: Final = 1_000_000_000
 _CONTEXT: Final = ("traceparent", "tracestate")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _OTHER_METHOD: Final = "_OTHER"
-
-_Attributes = Mapping[str, str | int | float]
 
 
 class Tracing:
@@ -60,31 +56,26 @@ class Tracing:
             raise SettingsError("ENABLE_OTEL needs OpenTelemetry: pip install 'opendify[otel]'")
         self._settings = settings
         self._lock = threading.Lock()
-        self._tools: _Tools | None = None
+        self._tools: Tools | None = None
 
     def begin(self, method: str, headers: Headers) -> "RequestTrace":
         """A request came, maybe from a caller that is traced itself."""
         # First, since some of the library's modules read their settings when they are imported.
         tools = self._tools or self._open()
-        from opentelemetry.trace import SpanKind
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
         sent = {name: value for name in _CONTEXT if (value := headers.get(name))}
-        context = TraceContextTextMapPropagator().extract(sent) if sent else None
-        span = tools.tracer.start_span(_known(method), context=context, kind=SpanKind.SERVER)
-        return RequestTrace(tools, span)
+        return RequestTrace(tools, tools.spans.begin(_known(method), read_context(sent) if sent else None))
 
-    def _open(self) -> "_Tools":
+    def _open(self) -> "Tools":
         with self._lock:
             if self._tools is None:
-                self._tools = _open_tools(self._settings)
+                self._tools = open_tools(self._settings)
             return self._tools
 
 
 class RequestTrace:
     """The span of a request, and those of its runs."""
 
-    def __init__(self, tools: "_Tools", span: "Span") -> None:
+    def __init__(self, tools: "Tools", span: OpenSpan) -> None:
         self._tools = tools
         self._span = span
         # The request's own times are of a clock that knows no date.
@@ -92,82 +83,83 @@ class RequestTrace:
 
     def begin_run(self) -> "RunTrace":
         """A run at Dify is about to begin."""
-        from opentelemetry.trace import SpanKind, set_span_in_context
-
-        context = set_span_in_context(self._span)
-        return RunTrace(self._tools.tracer.start_span(_PROVIDER, context=context, kind=SpanKind.CLIENT))
+        return RunTrace(self._tools.spans.begin_within(self._span))
 
     def end(self, seen: "Observation") -> None:
         """The request ended."""
         for run in seen.runs:
             if run.trace:
                 self._end_run(run.trace.span, run, seen)
-        span, method = self._span, _known(seen.method)
-        if not span.is_recording():
+        if not self._span.is_kept:
             return
-        span.update_name(f"{'HTTP' if method == _OTHER_METHOD else method} {seen.route}")
-        span.set_attributes(
-            {
-                "http.request.method": method,
-                "http.route": seen.route,
-                "http.response.status_code": seen.status,
-                "opendify.request_id": seen.request_id,
-                "opendify.outcome": seen.outcome,
-            }
-        )
-        _mark_failure(span, seen.error, is_ours=seen.status >= 500 or seen.streams)
-        span.end()
+        method = _known(seen.method)
+        attributes = {
+            "http.request.method": method,
+            "http.route": seen.route,
+            "http.response.status_code": seen.status,
+            "opendify.request_id": seen.request_id,
+            "opendify.outcome": seen.outcome,
+            **_failure(seen.error),
+        }
+        name = f"{'HTTP' if method == _OTHER_METHOD else method} {seen.route}"
+        is_ours = seen.status >= 500 or seen.streams
+        self._tools.spans.end(self._span, name, attributes, failed=is_ours and seen.error is not None)
 
-    def _end_run(self, span: "Span", run: "RunRecord", seen: "Observation") -> None:
+    def _end_run(self, span: OpenSpan, run: "RunRecord", seen: "Observation") -> None:
         shared = _shared_attributes(run.mode, seen.model, run.model, run.server)
         is_last = run is seen.runs[-1]
         ended_at = run.clock() if run.ended_at is None else run.ended_at
-        if span.is_recording():
-            span.update_name(f"{shared['gen_ai.operation.name']} {run.model}")
-            span.set_attributes({**shared, **(_answer_attributes(run, seen) if is_last else {})})
-            _mark_failure(span, run.error, is_ours=True)
-            span.end(end_time=int((ended_at + self._offset) * _NANOSECONDS))
-        if is_last and seen.is_whole:
-            self._tools.note_tokens(seen.prompt_tokens, shared, "input")
-            self._tools.note_tokens(seen.completion_tokens, shared, "output")
-        self._tools.note_duration(ended_at - run.began_at, shared, run.error)
+        if span.is_kept:
+            name = f"{shared['gen_ai.operation.name']} {run.model}"
+            attributes = {
+                **shared,
+                **(_answer_attributes(run, seen) if is_last else {}),
+                **_failure(run.error),
+            }
+            unix = int((ended_at + self._offset) * _NANOSECONDS)
+            self._tools.spans.end(span, name, attributes, failed=run.error is not None, ended_at=unix)
+        if self._tools.metrics:
+            self._note(self._tools.metrics, run, seen, ended_at - run.began_at, shared)
+
+    def _note(
+        self, metrics: GenAIMetrics, run: "RunRecord", seen: "Observation", seconds: float, shared: Attributes
+    ) -> None:
+        metrics.durations.note(seconds, {**shared, **_failure(run.error)})
+        if not (run is seen.runs[-1] and seen.is_whole):
+            return
+        for kind, count in (("input", seen.prompt_tokens), ("output", seen.completion_tokens)):
+            if count:
+                metrics.tokens.note(count, {**shared, "gen_ai.token.type": kind})
 
 
 @dataclass(frozen=True, slots=True)
 class RunTrace:
     """The span of a run, and how Dify is told of it."""
 
-    span: "Span"
+    span: OpenSpan
 
     @property
     def trace_id(self) -> str:
         """32 hexadecimal digits, as Dify's `trace_id` takes them."""
-        return f"{self.span.get_span_context().trace_id:032x}"
+        return f"{self.span.context.trace_id:032x}"
 
     @property
     def traceparent(self) -> str:
         """The W3C header that makes Dify's own spans children of this one."""
-        context = self.span.get_span_context()
+        context = self.span.context
         return f"00-{self.trace_id}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 @dataclass(frozen=True, slots=True)
-class _Tools:
-    tracer: "Tracer"
-    durations: "Histogram | None" = None
-    tokens: "Histogram | None" = None
+class Tools:
+    """Where one process leaves its spans, and its numbers where these are exported too."""
 
-    def note_duration(self, seconds: float, shared: _Attributes, error: BaseException | None) -> None:
-        if self.durations:
-            self.durations.record(seconds, {**shared, "error.type": _type_of(error)} if error else shared)
-
-    def note_tokens(self, count: int, shared: _Attributes, type_: str) -> None:
-        if self.tokens and count:
-            self.tokens.record(count, {**shared, "gen_ai.token.type": type_})
+    spans: Spans
+    metrics: GenAIMetrics | None = None
 
 
-def _open_tools(settings: TracingSettings) -> _Tools:
-    """Both providers flush when the process ends."""
+def open_tools(settings: TracingSettings) -> Tools:
+    """Both flush when the process ends."""
     set_variables(settings.standard)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -181,37 +173,24 @@ def _open_tools(settings: TracingSettings) -> _Tools:
     rate = settings.sampling_rate
     sampler = None if rate is None else ParentBased(TraceIdRatioBased(rate))
     provider = TracerProvider(sampler=sampler, resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.trace_endpoint)))
-    tracer = provider.get_tracer("opendify", __version__, schema_url=CONVENTIONS)
-    if settings.metric_endpoint is None:
-        return _Tools(tracer)
-    return _Tools(tracer, *_open_metrics(settings.metric_endpoint, resource))
+    processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.trace_endpoint))
+    provider.add_span_processor(processor)
+    spans = Spans(provider, processor)
+    if settings.metric_endpoint is None or spans.are_off:
+        return Tools(spans)
+    return Tools(spans, _open_metrics(settings.metric_endpoint, resource, settings.standard))
 
 
-def _open_metrics(endpoint: str, resource: object) -> tuple["Histogram", "Histogram"]:
+def _open_metrics(endpoint: str, resource: "Resource", standard: Mapping[str, str]) -> GenAIMetrics:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.resources import Resource
 
-    assert isinstance(resource, Resource)  # noqa: S101 - Its type is imported only here.
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter(endpoint=endpoint))
-    meter = MeterProvider([reader], resource=resource).get_meter("opendify", __version__, CONVENTIONS)
-    durations = meter.create_histogram(
-        "gen_ai.client.operation.duration",
-        unit="s",
-        explicit_bucket_boundaries_advisory=_DURATION_BUCKETS,
-    )
-    tokens = meter.create_histogram(
-        "gen_ai.client.token.usage",
-        unit="{token}",
-        explicit_bucket_boundaries_advisory=_TOKEN_BUCKETS,
-    )
-    return durations, tokens
+    metrics = GenAIMetrics(OTLPMetricExporter(endpoint=endpoint), resource, standard)
+    metrics.begin()
+    return metrics
 
 
 @functools.lru_cache(maxsize=1_024)
-def _shared_attributes(mode: str, asked: str, answering: str, server: str) -> _Attributes:
+def _shared_attributes(mode: str, asked: str, answering: str, server: str) -> Attributes:
     """What a run's span and its numbers have in common."""
     return {
         "gen_ai.operation.name": _OPERATIONS.get(mode, "chat"),
@@ -222,7 +201,7 @@ def _shared_attributes(mode: str, asked: str, answering: str, server: str) -> _A
     }
 
 
-def _answer_attributes(run: "RunRecord", seen: "Observation") -> _Attributes:
+def _answer_attributes(run: "RunRecord", seen: "Observation") -> Attributes:
     """What the last run's span tells of the answer."""
     told: dict[str, str | int | float] = {}
     if seen.is_whole:
@@ -258,14 +237,8 @@ def _server_of(url: str) -> Mapping[str, str | int]:
     return {"server.address": parts.hostname, "server.port": port} if parts.hostname else {}
 
 
-def _mark_failure(span: "Span", error: BaseException | None, *, is_ours: bool) -> None:
-    from opentelemetry.trace import StatusCode
-
-    if error is None:
-        return
-    span.set_attribute("error.type", _type_of(error))
-    if is_ours:
-        span.set_status(StatusCode.ERROR)
+def _failure(error: BaseException | None) -> Attributes:
+    return {"error.type": _type_of(error)} if error else {}
 
 
 def _type_of(error: BaseException) -> str:

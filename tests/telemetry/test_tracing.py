@@ -1,24 +1,27 @@
 """Traces, as far as no collector is needed."""
 
-import dataclasses
 import json
 import logging
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
-from opentelemetry.metrics import Histogram
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from opendify.settings import PROJECT_FOLDER
 from opendify.settings.tracing import TracingSettings
+from opendify.telemetry.genai_metrics import GenAIMetrics
 from opendify.telemetry.observation import Observation
-from opendify.telemetry.tracing import RequestTrace, Tracing, _Tools
+from opendify.telemetry.spans import OpenSpan, Spans
+from opendify.telemetry.tracing import RequestTrace, Tools, Tracing
 from opendify.translate.dify_request import DifyRequest
+from tests.fakes.otlp import Exporter
 
 
 def test_a_share_of_nothing_keeps_only_what_callers_keep() -> None:
@@ -46,35 +49,46 @@ def test_where_traces_go_stands_in_no_log(caplog: pytest.LogCaptureFixture) -> N
 
 @pytest.mark.parametrize(("method", "name"), [("POST", "POST /v1/files"), ("INVENTED", "HTTP /v1/files")])
 def test_nobody_invents_names_of_spans(method: str, name: str) -> None:
-    tracer = TracerProvider().get_tracer("tests")
-    span: Any = tracer.start_span(method)
+    exported = InMemorySpanExporter()
+    trace = RequestTrace(*_begun(exported, method))
 
-    RequestTrace(_Tools(tracer), span).end(Observation(method=method, route="/v1/files", status=200))
+    trace.end(Observation(method=method, route="/v1/files", status=200))
 
+    (span,) = exported.get_finished_spans()
     assert span.name == name
 
 
+def _begun(exported: InMemorySpanExporter, method: str) -> tuple[Tools, OpenSpan]:
+    provider = TracerProvider()
+    processor = SimpleSpanProcessor(exported)
+    tools = Tools(Spans(provider, processor))
+    return tools, tools.spans.begin(method, None)
+
+
+def test_where_the_sdk_is_off_no_span_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    exported = InMemorySpanExporter()
+    tools, span = _begun(exported, "GET")
+
+    RequestTrace(tools, span).end(Observation(method="GET", status=200))
+
+    assert exported.get_finished_spans() == ()
+
+
 def test_a_run_that_is_not_kept_is_measured_all_the_same() -> None:
-    trace = Tracing(TracingSettings(sampling_rate=0.0, trace_endpoint="http://127.0.0.1:9/v1")).begin(
-        "GET", {}
-    )
+    metrics = GenAIMetrics(Exporter(), Resource({}), {})
+    spans = Spans(TracerProvider(sampler=ALWAYS_OFF), SimpleSpanProcessor(InMemorySpanExporter()))
+    trace = RequestTrace(Tools(spans, metrics), spans.begin("GET", None))
     seen = Observation(method="GET", trace=trace, model="support", is_whole=True, prompt_tokens=3)
-    durations, tokens = Noted(), Noted()
-    trace._tools = dataclasses.replace(trace._tools, durations=durations, tokens=tokens)
 
     seen.begin_run("support", "chat", "https://dify.example.com/v1").over(whole=True)
     seen.end()
 
-    assert [attributes["server.port"] for _, attributes in durations.seen] == [443]
-    assert [(count, attributes["gen_ai.token.type"]) for count, attributes in tokens.seen] == [(3, "input")]
-
-
-class Noted(Histogram):
-    def __init__(self) -> None:
-        self.seen: list[tuple[float, Mapping[str, Any]]] = []
-
-    def record(self, amount: float, attributes: Any = None, context: Any = None) -> None:
-        self.seen.append((amount, attributes))
+    (duration,) = metrics.durations.points(anew=False)
+    (tokens,) = metrics.tokens.points(anew=False)
+    assert (duration.attributes or {})["server.port"] == 443
+    assert (tokens.count, tokens.sum) == (1, 3)
+    assert (tokens.attributes or {})["gen_ai.token.type"] == "input"
 
 
 def test_dify_is_told_of_the_trace_in_body_and_header() -> None:
@@ -97,8 +111,8 @@ from opendify.telemetry import tracing
 of_process = {"ENABLE_OTEL": "true", "MODEL_CONFIG": '{"bot": "app-bot"}', "OTEL_RESOURCE_ATTRIBUTES": "a=c"}
 environ = load_environment(Path(sys.argv[1]), of_process)
 settings = load_settings(environ).tracing
-tools = tracing._open_tools(settings)
-print(json.dumps([dict(tools.tracer.resource.attributes), repr(settings)]))
+tools = tracing.open_tools(settings)
+print(json.dumps([dict(tools.spans._resource.attributes), repr(settings)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(file)],
