@@ -27,7 +27,10 @@ class Outputs(Enum):
 
 @dataclass(frozen=True)
 class FormField:
-    """One variable of an app's input form; `kind` is Dify's type name."""
+    """One variable of an app's input form; `kind` is Dify's type name.
+
+    `file_types` are those that a variable for files takes.
+    """
 
     variable: str
     kind: str = "text-input"
@@ -35,6 +38,7 @@ class FormField:
     max_length: int | None = None
     choices: tuple[str, ...] = ()
     default: str = ""
+    file_types: tuple[str, ...] = ("image",)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ DEMO_APPS: Mapping[str, DemoApp] = MappingProxyType(
             "start -> llm -> answer",
             form=(FormField("lang", max_length=_GRAPH_LENGTH),),
             system_prompt="You are a test model.",
-            file_types=("image", "document"),
+            file_types=("image", "document", "audio"),
         ),
         "app-demo-completion": DemoApp(
             "demo completion",

@@ -109,6 +109,8 @@ def cite(turn: Turn) -> list[Json]:
     resource = dict(_CITATION)
     if turn.quirks.whole_metadata:
         resource |= dict.fromkeys(_LATER_CITATION_KEYS)
+        if host := turn.words.values.get("CITE"):
+            resource["doc_metadata"] = {"source_url": f"https://{host}"}
     if turn.message is not None:
         turn.message.resources = [resource]
     return [resource]

@@ -59,7 +59,7 @@ class InputReader:
         if len(files) > self._app.max_files:
             kind = "files" if self._app.mode in GRAPH_MODES else "image files"
             raise invalid_param(f"Number of {kind} exceeds the maximum limit {self._app.max_files}")
-        rows = [self._read_file(item) for item in files]
+        rows = [self._read_file(item, self._app.file_types) for item in files]
         return Files(sum(row["type"] == "image" for row in rows), tuple(rows))
 
     def graph_files(self, files: Files) -> tuple[Json, ...]:
@@ -69,7 +69,9 @@ class InputReader:
     def _read_file_input(self, field: FormField, value: object) -> list[Json]:
         if field.kind == "file" and not isinstance(value, dict):
             raise invalid_param(f"{field.variable} in input form must be a file")
-        return list(self.graph_files(self.read_files(value if isinstance(value, list) else [value])))
+        given = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
+        rows = [self._read_file(item, field.file_types) for item in given]
+        return [self._graph_file(row) for row in rows]
 
     def _graph_file(self, row: Json) -> Json:
         url = self._world.uploaded_file_url(str(row["related_id"]))
@@ -82,20 +84,20 @@ class InputReader:
             "url": url,
         } | row
 
-    def _read_file(self, given: Mapping[str, object]) -> Json:
+    def _read_file(self, given: Mapping[str, object], types: Sequence[str]) -> Json:
         method = str(given.get("transfer_method"))
         if method not in _TRANSFER_METHODS:
             raise invalid_param(f"No matching enum found for value '{method}'")
         if method == "remote_url":
             return self._read_remote(given)
-        return self._read_uploaded(given)
+        return self._read_uploaded(given, types)
 
-    def _read_uploaded(self, given: Mapping[str, object]) -> Json:
+    def _read_uploaded(self, given: Mapping[str, object], types: Sequence[str]) -> Json:
         upload = self._world.store.uploads.get(str(given.get("upload_file_id")))
         if upload is None or not self._may_use(upload):
             raise invalid_param("Invalid upload file")
         kind = str(given.get("type"))
-        if kind not in self._app.file_types and self._world.quirks.checks_file_types:
+        if kind not in types and self._world.quirks.checks_file_types:
             raise invalid_param(f"File validation failed for file: {upload.name}")
         upload.used = True
         return self._row(kind, "local_file", upload.name, upload.mime_type, len(upload.content), upload.id)

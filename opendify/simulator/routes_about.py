@@ -22,11 +22,6 @@ _LIMITS: Json = {
 }
 _IMAGE_EXTENSIONS = [".JPG", ".JPEG", ".PNG", ".GIF", ".WEBP", ".SVG"]
 _METHODS = ["remote_url", "local_file"]
-_FILE_RULES: Json = {
-    "allowed_file_types": ["image"],
-    "allowed_file_extensions": [],
-    "allowed_file_upload_methods": ["local_file", "remote_url"],
-}
 _RUN_KEYS = ("id", "workflow_id", "status", "inputs", "outputs", "error", "total_steps", "total_tokens")
 _RUN_TIMES = ("created_at", "finished_at", "elapsed_time")
 
@@ -137,12 +132,20 @@ def _form_entry(app: DemoApp, field: FormField) -> Json:
     entry: Json = {"variable": field.variable, "label": label, "required": field.required}
     if app.mode in GRAPH_MODES:
         entry |= {"type": field.kind, "max_length": field.max_length, "options": list(field.choices)}
-        return entry | (_FILE_RULES if field.kind.startswith("file") else {})
+        return entry | (_file_rules(field) if field.kind.startswith("file") else {})
     if field.max_length is not None:
         entry["max_length"] = field.max_length
     if field.choices:
         entry["options"] = list(field.choices)
     return entry | {"default": field.default}
+
+
+def _file_rules(field: FormField) -> Json:
+    return {
+        "allowed_file_types": list(field.file_types),
+        "allowed_file_extensions": [],
+        "allowed_file_upload_methods": ["local_file", "remote_url"],
+    }
 
 
 def _file_upload(app: DemoApp) -> Json:

@@ -12,8 +12,8 @@ The model obeys (`model.py`, `agent_run.py`):
 - `FILE`: makes a picture.
 - `FAILnnn`: its provider answers that status; `FAILMID`: breaks off; `ERRMID`: sends an error in mid-answer.
 
-The app obeys: `REPLACE` (output moderation), `ANNOTATION`, `CITE`, `PAUSE` (human input, from 1.13.0;
-from 1.14.0 on its form can be answered).
+The app obeys: `REPLACE` (output moderation), `ANNOTATION`, `CITE` (`CITE:host`: a page there), `PAUSE`
+(human input, from 1.13.0; from 1.14.0 on its form can be answered).
 
 The connection obeys (`faults.py`):
 

@@ -27,13 +27,14 @@ class ChatChoice:
         """A `reasoning_content` delta: DeepSeek's name, which most clients read."""
         return self._choice({"reasoning_content": text})
 
-    def annotations(self, annotations: Sequence[Shape]) -> Shape:
-        """A delta of its own, as OpenAI's; Open WebUI and others read sources from there."""
-        return self._choice({"annotations": annotations})
+    def finish(self, reason: FinishReason, annotations: Sequence[Shape]) -> Shape:
+        """The finish chunk; its delta holds annotations or nothing, as OpenAI's.
 
-    def finish(self, reason: FinishReason) -> Shape:
-        """The finish chunk; its delta is empty, as OpenAI's."""
-        return self._choice({}, reason)
+        Open WebUI, the AI SDK and OpenAI's SDKs read annotations from any delta, LobeChat from this one.
+
+        Source: https://github.com/lobehub/lobe-chat, `model-runtime`, `streams/openai/openai.ts`
+        """
+        return self._choice({"annotations": annotations} if annotations else {}, reason)
 
     def _choice(self, delta: Shape, finish_reason: FinishReason | None = None) -> Shape:
         return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}

@@ -66,11 +66,7 @@ class CompletionChoice:
         """Left out."""
         return
 
-    def annotations(self, annotations: Sequence[Shape]) -> None:  # noqa: ARG002 - No place either.
-        """Left out."""
-        return
-
-    def finish(self, reason: FinishReason) -> Shape:
+    def finish(self, reason: FinishReason, annotations: Sequence[Shape]) -> Shape:  # noqa: ARG002 - No place either.
         """The last choice, without text."""
         return {"index": 0, "text": "", "logprobs": None, "finish_reason": reason}
 

@@ -33,7 +33,7 @@ class RejoinedReader:
         self._reader = reader
         self._run_id = run_id
         self._may_be_moderated = may_be_moderated
-        self._started = False
+        self._started = self._has_just_begun = False
         self._replacement: dify.MessageReplace | None = None
         self._message_end: dify.MessageEnd | None = None
 
@@ -48,9 +48,15 @@ class RejoinedReader:
             self._started = True
             ids = event.task_id, event.message_id, event.conversation_id
             yield ReplyStarted(*ids, workflow_run_id=self._run_id)
+        yield from self._read(event)
+        self._has_just_begun = isinstance(event, dify.WorkflowStarted)
+
+    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         match event:
             case dify.MessageReplace():
-                self._replacement = event if event.answer else self._replacement
+                # What Dify replays of the beginning comes right behind the start, where no moderation can.
+                if not self._has_just_begun:
+                    self._replacement = event
             case dify.MessageEnd():
                 self._message_end = event
             case dify.WorkflowFinished():
@@ -71,10 +77,9 @@ class RejoinedReader:
         yield from ()
 
     def _finish(self, finished: dify.WorkflowFinished) -> Iterator[ReplyEvent]:
-        status = finished.data.status
-        if self._replacement and (status == "stopped" or self._replacement.reason):
+        if self._replacement:
             yield from self._without_start(self._replacement)
-        elif self._may_be_moderated and self._message_end is None and status != "failed":
+        elif self._may_be_moderated and self._message_end is None and finished.data.status != "failed":
             raise DifyRunFailed(
                 "The run has ended, and its answer is moderated: what was left of it is in its conversation"
             )

@@ -45,19 +45,15 @@ class ChoiceShapes(Protocol):
         """More thinking; None where the endpoint has no place for it."""
         ...
 
-    def annotations(self, annotations: Sequence[Shape]) -> Shape | None:
-        """What the answer rests on; None where the endpoint has no place for it."""
-        ...
-
-    def finish(self, reason: FinishReason) -> Shape:
-        """The one choice that carries `finish_reason`."""
+    def finish(self, reason: FinishReason, annotations: Sequence[Shape]) -> Shape:
+        """The one choice that carries `finish_reason`, and what the answer rests on, where it has a place."""
         ...
 
 
 class ReplyWriter:
     """Writes one stream as `data:` frames.
 
-    The order is OpenAI's: the opening, deltas, annotations, one object with `finish_reason`,
+    The order is OpenAI's: the opening, deltas, one object with `finish_reason` and annotations,
     a usage object if asked for, `[DONE]`. Only a whole answer ends in `[DONE]`.
     """
 
@@ -155,20 +151,19 @@ class ReplyWriter:
         return b""
 
     def _end(self, ended: ReplyEnded) -> bytes:
-        finish = self._shapes.finish("content_filter" if self._contradicted else "stop")
-        frames = self._annotations() + self._choice(finish, {"dify": dify_extension(self._extras)})
+        reason: FinishReason = "content_filter" if self._contradicted else "stop"
+        finish = self._shapes.finish(reason, self._annotations())
+        frames = self._choice(finish, {"dify": dify_extension(self._extras)})
         if self._include_usage and ended.usage:
             usage = encode_json({"choices": [], "usage": usage_shape(ended.usage)})
             frames += frame(self._head + usage[1:])
         return frames + DONE
 
-    def _annotations(self) -> bytes:
+    def _annotations(self) -> Sequence[Shape]:
         if self._contradicted or not self._extras.citations:
-            return b""
+            return ()
         length = len(self._text.decode("utf-8", "surrogatepass"))
-        annotations = url_annotations(self._extras.citations, length)
-        choice = self._shapes.annotations(annotations) if annotations else None
-        return self._choice(choice) if choice else b""
+        return url_annotations(self._extras.citations, length)
 
     def _choice(self, choice: Shape, extension: Shape | None = None) -> bytes:
         body = encode_json({"choices": [choice], **(extension or {})})

@@ -72,10 +72,9 @@ class MessageFile(Event, frozen=True, tag="message_file"):
 
 
 class MessageReplace(Event, frozen=True, tag="message_replace"):
-    """Moderation: `answer` replaces everything sent so far. `reason` is `output_moderation`, or empty."""
+    """Moderation: `answer` replaces everything sent so far."""
 
     answer: str | None = None
-    reason: str | None = None
 
 
 class MessageEnd(Event, frozen=True, tag="message_end"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 API_KEY: Final = "sk-the-right-key-of-this-test"
 ODD_NAMES: Final = ("team/support bot", "客服助手")
 UNREACHABLE: Final = "unreachable"
-WITH_FILES: Final = "takes files of every type"
+CITING: Final = "cites"
 # Dify, and so the simulator, closes idle connections after two seconds.
 _LIMITS: Final = httpx.Limits(keepalive_expiry=1.5)
 
@@ -59,10 +59,13 @@ class SimulatedDify:
 
     def last_run(self) -> dict[str, object]:
         """The body of the newest run request."""
-        requests = self._control.get("/requests").json()["requests"]
-        body = requests[-1]["body"]
-        assert isinstance(body, dict)
-        return body
+        return self.runs()[-1]
+
+    def runs(self) -> list[dict[str, Any]]:
+        """The bodies of all run requests, in order."""
+        bodies = [each["body"] for each in self._control.get("/requests").json()["requests"]]
+        assert all(isinstance(body, dict) for body in bodies)
+        return bodies
 
     def reset(self) -> None:
         """Forget everything, counts too."""
@@ -97,7 +100,7 @@ def opened_stand() -> Iterator[Stand]:
     """Serve both on free loopback ports until the block ends."""
     with _simulated_dify() as dify, _closed_port() as port, ExitStack() as opened:
         models: dict[str, object] = {**DEMO_MODELS, **dict.fromkeys(ODD_NAMES, DEMO_MODELS["demo-chat"])}
-        models[WITH_FILES] = "app-demo-advanced-chat-files"
+        models[CITING] = {"api_key": "app-demo-chat-citations", "reasoning": "separate"}
         models[UNREACHABLE] = {
             "api_key": "app-x",
             "mode": "chat",

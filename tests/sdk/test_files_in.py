@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.fakes.files import MP3, PDF, PNG
-from tests.sdk.stand import WITH_FILES, Stand
+from tests.sdk.stand import Stand
 
 if TYPE_CHECKING:
     from openai.types.chat import ChatCompletionContentPartParam
@@ -83,7 +83,7 @@ def test_a_recording_is_heard(client: openai.OpenAI, stand: Stand, tmp_path: Pat
     sound = tmp_path / "hello.mp3"
     sound.write_bytes(MP3)
 
-    ask(client, WITH_FILES, recording(sound))
+    ask(client, "demo-chatflow", recording(sound))
 
     assert arrived(stand) == [("audio", MP3)]
 
@@ -95,7 +95,7 @@ def test_a_sound_for_an_app_that_cannot_listen_is_refused_by_name(
     sound.write_bytes(MP3)
 
     with pytest.raises(openai.APIStatusError) as caught:
-        ask(client, "demo-chatflow", recording(sound))
+        ask(client, "demo-workflow", recording(sound))
 
     assert (caught.value.status_code, caught.value.code) == (415, "unsupported_media_type")
     assert caught.value.param == "messages[0].content[1]"

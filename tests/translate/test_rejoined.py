@@ -14,7 +14,7 @@ from opendify.wire import dify
 IDS = {"task_id": "t", "message_id": "m", "conversation_id": "c"}
 TAIL = dify.Message(**IDS, answer="of the story.")
 END = dify.MessageEnd(**IDS, metadata=dify.Metadata(usage=dify.Usage(7, 5, 12)))
-MODERATED = dify.MessageReplace(**IDS, answer="Taken back.", reason="output_moderation")
+MODERATED = dify.MessageReplace(**IDS, answer="Taken back.")
 
 
 def finished(status: str = "succeeded", error: str | None = None, **outputs: object) -> dify.WorkflowFinished:
@@ -93,9 +93,9 @@ def test_a_run_that_moderation_stopped_is_what_it_put_in_its_place() -> None:
 
 
 def test_what_dify_replays_of_the_beginning_is_no_moderation() -> None:
-    beginning = dify.MessageReplace(**IDS, answer="The end", reason="")
+    beginning = dify.MessageReplace(**IDS, answer="The end")
 
-    assert read([beginning, TAIL, END, WHOLE]).text == "The end of the story."
+    assert read([dify.WorkflowStarted(**IDS), beginning, TAIL, END, WHOLE]).text == "The end of the story."
 
 
 def test_the_row_of_a_moderated_run_is_not_trusted() -> None:

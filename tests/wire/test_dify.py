@@ -58,7 +58,7 @@ KNOWN = (
         ),
         pytest.param(
             '"event":"message_replace","answer":"No.","reason":"output_moderation"',
-            dify.MessageReplace(**IDS, answer="No.", reason="output_moderation"),
+            dify.MessageReplace(**IDS, answer="No."),
             id="message_replace",
         ),
         pytest.param(
