@@ -56,8 +56,9 @@ from opendify.telemetry.logs import configure_logging  # noqa: E402 - As above.
 configure_logging(_server.log_level, _server.logs)
 _kit = WorkerKit(_server)
 
-# `main` is found from any folder.
+# `main` is found from any folder, and it is ours wherever that is.
 chdir = str(settings.PROJECT_FOLDER)
+sys.path.insert(0, str(settings.SERVER_FOLDER))
 bind = _bind_address(_server.host, _server.port)
 
 workers = _server.workers

@@ -9,7 +9,6 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 export ENVIRONMENT=development
 export GUNICORN_RELOAD=true
 export GUNICORN_WORKERS="${GUNICORN_WORKERS:-1}"
-export LOG_LEVEL="${LOG_LEVEL:-debug}"
 export SERVER_HOST="${SERVER_HOST:-127.0.0.1}"
 
 models_are_configured() {
@@ -64,7 +63,7 @@ say_first_request() {
     fi
 }
 
-# In the background, because Gunicorn's long debugging output would push it out of sight.
+# In the background, so that it is the last thing said.
 say_first_request_once_ready() {
     local port
     port=$(python -c 'from opendify.settings import load_server_settings as load; print(load().port)')

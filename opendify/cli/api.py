@@ -1,4 +1,4 @@
-"""OpenAI's API as the terminal's chat uses it: one method, whose pieces come as they arrive."""
+"""OpenAI's API as the terminal uses it: the models, and answers whose pieces come as they arrive."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ class Api:
     """A service at `url`, which ends in `/v1`; to be closed."""
 
     def __init__(self, url: str, key: str | None) -> None:
-        self.url = url.rstrip("/")
+        self.url, self.key = url.rstrip("/"), key
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(headers=headers, timeout=_TIMEOUT, trust_env=False)
 
@@ -42,6 +42,20 @@ class Api:
     ) -> None:
         self._client.close()
 
+    def models(self) -> Sequence[str]:
+        """The names that may be asked for, in the table's order.
+
+        Raises:
+            ApiFailure: Nobody answers, or something else than models.
+        """
+        try:
+            listed = _answer(self._client.get(f"{self.url}/models")).json()
+            return [str(model["id"]) for model in listed["data"]]
+        except httpx.HTTPError as fault:
+            raise ApiFailure(f"{self.url} cannot be reached: {fault}") from None
+        except (ValueError, KeyError, TypeError):
+            raise ApiFailure(f"{self.url} lists no models: is it OpenDify?") from None
+
     def stream(self, model: str, messages: Sequence[Mapping[str, object]]) -> Iterator[Piece]:
         """The answer to the last of `messages`.
 
@@ -51,11 +65,15 @@ class Api:
         body = {"model": model, "messages": list(messages), "stream": True}
         try:
             with self._client.stream("POST", f"{self.url}/chat/completions", json=body) as response:
-                if response.status_code != 200:
-                    raise ApiFailure(_message(response.read()) or f"HTTP {response.status_code}")
-                yield from _pieces(response.iter_lines())
+                yield from _pieces(_answer(response).iter_lines())
         except httpx.HTTPError as fault:
             raise ApiFailure(f"{self.url} cannot be reached: {fault}") from None
+
+
+def _answer(response: httpx.Response) -> httpx.Response:
+    if response.status_code != 200:
+        raise ApiFailure(_message(response.read()) or f"HTTP {response.status_code}")
+    return response
 
 
 def _pieces(lines: Iterator[str]) -> Iterator[Piece]:

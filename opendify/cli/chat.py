@@ -12,10 +12,9 @@ from rich.live import Live
 from rich.markdown import Markdown
 from rich.text import Text
 
-from opendify.cli.addresses import service_url
 from opendify.cli.api import Api, ApiFailure, Piece
-from opendify.cli.running import operating
-from opendify.settings import Settings, load_server_settings
+from opendify.cli.asking import asks_service, opened_service
+from opendify.cli.completion import complete_model
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _HELP = """\
@@ -44,22 +43,16 @@ class _Conversation:
 
 
 @click.command()
-@click.argument("model", required=False)
-@click.option("--url", help="The service, ending in /v1.  [default: this machine's]")
-@click.option("--key", envvar="OPENDIFY_API_KEY", help="A key of the service (OPENDIFY_API_KEY).")
+@click.argument("model", required=False, shell_complete=complete_model)
+@asks_service
 @click.option("--message", "-m", help="Ask once, print the answer as it comes, and leave.")
 @click.option("--file", "files", multiple=True, type=_FILE, help="Attach FILE to the first message.")
 def chat(
     model: str | None, url: str | None, key: str | None, message: str | None, files: tuple[Path, ...]
 ) -> None:
     """Talk to MODEL, by default the first of the table, through the running service."""
-    if not (model and url):
-        with operating() as operator:
-            model = model or operator.settings.model_names[0]
-            url = url or service_url(operator.settings, load_server_settings(), everywhere="127.0.0.1")
-            key = key or _own_key(operator.settings)
     conversation = _Conversation(files=list(files))
-    with Api(url, key) as api:
+    with opened_service(url, key, model) as (api, model):
         if message:
             _answer_plainly(api, model, conversation, message)
         else:
@@ -151,11 +144,3 @@ def _part_of(file: Path) -> Mapping[str, object]:
     if mime_type.startswith("image/"):
         return {"type": "image_url", "image_url": {"url": data}}
     return {"type": "file", "file": {"filename": file.name, "file_data": data}}
-
-
-def _own_key(settings: Settings) -> str | None:
-    """A key that this machine may use: one of the settings, or the first start's."""
-    if settings.api_keys:
-        return settings.api_keys[0].key
-    first = settings.data_dir / "api-key"
-    return first.read_text().strip() if first.is_file() else None

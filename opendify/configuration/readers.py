@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
 
-PROJECT_FOLDER: Final = Path(__file__).resolve().parent.parent.parent
+_PACKAGE: Final = Path(__file__).resolve().parent.parent
+_IS_CHECKOUT: Final = (_PACKAGE.parent / "gunicorn_config.py").is_file()
+
+PROJECT_FOLDER: Final = _PACKAGE.parent if _IS_CHECKOUT else Path.cwd()
+"""Where `.env` and `data` are: the checkout; the folder of the call where a wheel is installed."""
+
+SERVER_FOLDER: Final = _PACKAGE.parent if _IS_CHECKOUT else _PACKAGE / "wiring"
+"""Where `main.py` and `gunicorn_config.py` are; a wheel brings them inside the package."""
 
 _Choice = TypeVar("_Choice", bound=str)
 

@@ -1,8 +1,11 @@
 """The machine and the server around the app: port, keys, limits, proxies."""
 
+import json
 import resource
 import socket
 from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
 from urllib.request import getproxies
 
 from opendify.doctor.findings import Finding, advice, ok, problem
@@ -12,6 +15,8 @@ _PROXIED = frozenset({"http", "https", "all"})
 # A stream holds one connection to its client and one to Dify; some files are always open.
 _FILES_PER_THREAD = 2
 _FILES_BESIDE = 100
+_PATIENCE_SECONDS = 3.0
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - What may be set, not what is bound.
 
 
 def examine_server(settings: Settings, server: ServerSettings) -> Iterator[Finding]:
@@ -21,13 +26,13 @@ def examine_server(settings: Settings, server: ServerSettings) -> Iterator[Findi
         f"{len(settings.models)} models, {settings.environment}, "
         f"{server.workers} workers with {server.threads} threads",
     )
-    yield _examine_port(server)
+    yield _examine_port(server, settings.url_prefix)
     yield _examine_keys(settings, server)
     yield from _examine_open_files(server)
     yield from _examine_proxies()
 
 
-def _examine_port(server: ServerSettings) -> Finding:
+def _examine_port(server: ServerSettings, prefix: str) -> Finding:
     subject = f"port {server.port}"
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     with socket.socket(family) as listener:
@@ -36,12 +41,27 @@ def _examine_port(server: ServerSettings) -> Finding:
         try:
             listener.bind((server.host, server.port))
         except OSError as fault:
-            return advice(
+            if running := _running_service(server, prefix):
+                return ok(subject, f"{running} serves there")
+            return problem(
                 subject,
-                f"cannot be listened on at {server.host}: {fault.strerror}",
-                "fine if that is this service running; otherwise set SERVER_PORT or SERVER_HOST",
+                f"cannot be listened on at {server.host}: {fault.strerror}; no OpenDify answers there",
+                "end the program that has it, or set SERVER_PORT or SERVER_HOST",
             )
     return ok(subject, f"free on {server.host}")
+
+
+def _running_service(server: ServerSettings, prefix: str) -> str | None:
+    """What an OpenDify at the service's own address says of itself; None where there is none."""
+    host = _EVERYWHERE.get(server.host, server.host)
+    try:
+        connection = HTTPConnection(host, server.port, timeout=_PATIENCE_SECONDS)
+        with closing(connection):
+            connection.request("GET", f"{prefix}/")
+            said = json.loads(connection.getresponse().read(1_000))
+        return f"OpenDify {said['version']}" if said["name"] == "OpenDify" else None
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
+        return None
 
 
 def _examine_keys(settings: Settings, server: ServerSettings) -> Finding:

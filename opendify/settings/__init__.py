@@ -11,9 +11,15 @@ from opendify.configuration.fields import SettingDoc, documented
 from opendify.configuration.model_options import IntoInput, Placement
 from opendify.configuration.model_table import AppMode, CitationStyle, DifyApp, Reasoning, Steps
 from opendify.configuration.model_variables import MODEL_SETTINGS
-from opendify.configuration.readers import PROJECT_FOLDER, ApiKey, SettingsError
+from opendify.configuration.readers import PROJECT_FOLDER, SERVER_FOLDER, ApiKey, SettingsError
 from opendify.settings.common import Environment, LogLevel
-from opendify.settings.loading import load_environment, load_server_settings, load_settings
+from opendify.settings.loading import (
+    load_environment,
+    load_server_settings,
+    load_settings,
+    models_are_configured,
+    set_missing,
+)
 from opendify.settings.server import ServerSettings
 from opendify.settings.service import DIFY_TRANSPORTS, AuthMode, DifyTransport, Settings
 
@@ -22,6 +28,7 @@ SETTINGS: Final[tuple[SettingDoc, ...]] = (*MODEL_SETTINGS, *documented(Settings
 __all__ = [
     "DIFY_TRANSPORTS",
     "PROJECT_FOLDER",
+    "SERVER_FOLDER",
     "SETTINGS",
     "ApiKey",
     "AppMode",
@@ -44,4 +51,6 @@ __all__ = [
     "load_environment",
     "load_server_settings",
     "load_settings",
+    "models_are_configured",
+    "set_missing",
 ]

@@ -110,6 +110,21 @@ def names_given() -> tuple[Mapping[str, str | None], Mapping[str, str]]:
     return read_dotenv(PROJECT_FOLDER / ".env"), os.environ
 
 
+def models_are_configured() -> bool:
+    """Whether a model table is named anywhere, right or wrong.
+
+    Raises:
+        SettingsError: `.env` cannot be read.
+    """
+    return any(given.get(name) for given in names_given() for name in ("MODEL_CONFIG", "MODEL_CONFIG_FILE"))
+
+
+def set_missing(variables: Mapping[str, str]) -> None:
+    """Give this process, and whatever it becomes, the variables that it does not have."""
+    for name, text in variables.items():
+        os.environ.setdefault(name, text)
+
+
 def _with_derived_defaults(
     settings: ServerSettings, values: Mapping[str, object], cpus: Callable[[], float]
 ) -> ServerSettings:

@@ -9,8 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from opendify import __version__
+from opendify.app import create_app
 from opendify.cli.clients import CLIENTS
+from opendify.settings import load_settings
 from tests.cli.conftest import Operation
+from tests.fakes.served_app import served
 
 APPS = {
     "good": "app-demo-chat",
@@ -108,13 +112,24 @@ def test_a_store_that_is_away_is_found(examined: Operation) -> None:
     assert found["conversations"][:2] == ("problem", "the store (redis) does not answer")
 
 
-def test_a_port_that_is_taken_is_told(examined: Operation) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = str(taken.getsockname()[1])
+def test_a_port_that_another_program_has_is_a_problem(examined: Operation, dify: str) -> None:
+    port = dify.removesuffix("/v1").rpartition(":")[2]
 
-        assert findings(examined, SERVER_PORT=port)[f"port {port}"][0] == "advice"
+    level, said, remedy = findings(examined, SERVER_PORT=port)[f"port {port}"]
+
+    assert (level, "no OpenDify answers there" in said) == ("problem", True)
+    assert "SERVER_PORT" in remedy
+
+
+@pytest.mark.parametrize("prefix", ["", "/llm"])
+def test_a_port_that_the_service_itself_has_is_well(examined: Operation, prefix: str) -> None:
+    service = replace(examined, environ={**examined.environ, "URL_PREFIX": prefix})
+    with served(create_app(service.settings)) as url:
+        port = url.rpartition(":")[2]
+
+        found = findings(service, SERVER_PORT=port)
+
+    assert found[f"port {port}"] == ("ok", f"OpenDify {__version__} serves there", "")
 
 
 def test_unlimited_runs_are_advised_against(examined: Operation) -> None:
@@ -147,6 +162,38 @@ def test_each_client_is_told_the_address_and_a_model(examined: Operation, client
     assert "https://opendify.example" in said
     assert "$" not in said
     assert "good" in said or client == "open-webui"
+
+
+@pytest.fixture
+def unconfigured(examined: Operation, dify: str) -> Iterator[Operation]:
+    """As in a fresh clone, beside a service that was started for development."""
+    development = {**examined.environ, "ENVIRONMENT": "development", "API_KEYS": ""}
+    with served(
+        create_app(load_settings({**development, "MODEL_CONFIG": '{"demo": "app-demo-chat"}'}))
+    ) as url:
+        environ = {
+            "MODEL_CONFIG": "",
+            "API_KEYS": "",
+            "DIFY_API_BASE": "",
+            "SERVER_PORT": url.rpartition(":")[2],
+        }
+        yield replace(examined, environ={**development, **environ})
+
+
+def test_without_a_table_the_running_service_tells_its_models(unconfigured: Operation) -> None:
+    assert unconfigured.said("models").splitlines() == ["demo"]
+
+
+def test_without_a_table_the_running_service_can_be_talked_to(unconfigured: Operation) -> None:
+    assert unconfigured.said("chat", "-m", "Hello").endswith("Hello\n")
+
+
+def test_without_a_table_and_a_service_one_line_says_what_to_do(unconfigured: Operation) -> None:
+    refused = unconfigured.refused("models", SERVER_PORT="9")
+
+    assert "MODEL_CONFIG" in refused
+    assert "./start_development.sh" in refused
+    assert len(refused.splitlines()) == 1
 
 
 def test_the_models_are_listed(examined: Operation) -> None:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
@@ -58,6 +58,13 @@ class StartedScript:
         line = self.find_line(text)
         assert line is not None, f"no line with {text!r}; exit code {self.process.poll()}"
         return line
+
+    def lines_until(self, text: str) -> Iterator[str]:
+        """The lines up to the one with `text` in it, which must come."""
+        while line := self.get_line(""):
+            yield line
+            if text in line:
+                return
 
     def stop(self) -> None:
         # Its children are in its group and may have outlived it.

@@ -90,7 +90,7 @@ def test_an_image_starts_its_script_without_a_shell_between(name: str, script: s
     (command,) = rest_of(last_stage(read_dockerfile(name)), "CMD")
 
     assert json.loads(command) == [f"./{script}"]
-    assert (PROJECT / script).read_text().splitlines()[-1].startswith("exec python -m gunicorn ")
+    assert (PROJECT / script).read_text().splitlines()[-1].startswith("exec python -m ")
 
 
 def test_the_production_image_hands_its_command_to_the_script_that_knows_the_modes() -> None:
