@@ -118,6 +118,7 @@ class ReplyWriter:
                 thought = self._shapes.thought(text)
                 return self._choice(thought) if thought else b""
             case TextReplaced(text):
+                self._extras.note(event)
                 return self._replace(text)
             case ReplyStarted() | Step() | Citations() | AnswerFile():
                 self._extras.note(event)

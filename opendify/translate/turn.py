@@ -208,8 +208,8 @@ class ReplyEnded:
 ReplyEvent = (
     ReplyStarted | TextDelta | TextReplaced | ThoughtDelta | Step | Citations | AnswerFile | ReplyEnded
 )
-Extra = ReplyStarted | Step | Citations | AnswerFile | ReplyEnded
-"""What belongs neither to the text nor to the thinking."""
+Extra = ReplyStarted | Step | Citations | AnswerFile | TextReplaced | ReplyEnded
+"""What belongs neither to the text nor to the thinking, or changes what does not."""
 
 
 class ReplyFilter(Protocol):
@@ -257,6 +257,8 @@ class Extras:
                 self.citations = citations
             case AnswerFile():
                 self.files += (event,)
+            case TextReplaced():
+                self.files = ()  # They were shown in what was taken back.
             case ReplyEnded():
                 self.ended = event
             case _:
@@ -289,6 +291,7 @@ def collect_reply(events: Iterable[ReplyEvent]) -> Reply:
                 thoughts.append(event.text)
             case TextReplaced():
                 text[:] = [event.text]
+                extras.note(event)
             case ReplyStarted() | Step() | Citations() | AnswerFile() | ReplyEnded():
                 extras.note(event)
             case _:

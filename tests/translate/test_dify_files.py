@@ -5,8 +5,17 @@ import pytest
 from opendify.translate.dify_extension import dify_extension
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.file_links import markdown_link, published_at
+from opendify.translate.held_back import HeldBackReader
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
-from opendify.translate.turn import AnswerFile, Reply, collect_reply
+from opendify.translate.turn import (
+    AnswerFile,
+    Reply,
+    ReplyEnded,
+    ReplyEvent,
+    ReplyStarted,
+    TextDelta,
+    collect_reply,
+)
 from opendify.wire import dify
 
 BASE = "https://dify.example/v1"
@@ -44,6 +53,10 @@ def text(answer: str) -> dify.Message:
 
 def tool_image(url: str = "/files/tools/a.png?sign=1", belongs_to: str = "assistant") -> dify.MessageFile:
     return dify.MessageFile(message_id="m", type="image", belongs_to=belongs_to, url=url)
+
+
+def replaced(answer: str) -> dify.MessageReplace:
+    return dify.MessageReplace(message_id="m", answer=answer)
 
 
 def end(*files: object) -> dify.MessageEnd:
@@ -107,11 +120,52 @@ class TestChats:
             }
         ]
 
+    def test_a_file_that_moderation_took_back_is_gone(self) -> None:
+        reply = reply_of(text("Look:"), tool_image(), replaced("No."), end(TOOL_IMAGE))
+
+        assert (reply.text, reply.files) == ("No.", ())
+
+    def test_a_file_that_comes_after_moderation_stands_below_what_it_left(self) -> None:
+        reply = reply_of(text("Look:"), replaced("No."), tool_image(), end(TOOL_IMAGE))
+
+        assert reply.text == f"No.\n\n{LINK}\n\n"
+        assert len(reply.files) == 1
+
     def test_text_that_a_stop_sequence_holds_back_stays_in_front(self) -> None:
         assert reply_of(text("Look: ST"), tool_image(), end()).text == f"Look: ST\n\n{LINK}\n\n"
 
 
+class TestHeldBack:
+    """Files are shown in the text, so that they wait with it."""
+
+    @staticmethod
+    def held_back(*events: dify.StreamEvent) -> list[ReplyEvent]:
+        reader = HeldBackReader(reply_reader("chat"))
+        pipeline = ReplyPipeline(reader, reply_filters("separate", (), publish=published_at(BASE)))
+        return list(pipeline.feed(events))
+
+    def test_nothing_of_a_file_leaves_before_the_end(self) -> None:
+        assert self.held_back(text("Look:"), tool_image()) == [ReplyStarted("t", "m", "c")]
+
+    def test_text_and_files_come_in_their_order(self) -> None:
+        reply = collect_reply(self.held_back(text("Lo"), text("ok:"), tool_image(), text("Nice?"), end()))
+
+        assert reply.text == f"Look:\n\n{LINK}\n\nNice?"
+        assert [file.filename for file in reply.files] == ["a.png"]
+
+    def test_what_moderation_took_back_is_never_published(self) -> None:
+        told = self.held_back(text("Look:"), tool_image(), replaced("No."), end(TOOL_IMAGE))
+
+        assert told == [ReplyStarted("t", "m", "c"), TextDelta("No."), ReplyEnded()]
+
+
 class TestGraphs:
+    def test_what_a_moderated_answer_showed_is_not_linked_after_all(self) -> None:
+        answer = "Here: ![a.png](https://dify.example/files/tools/a.png?sign=9)"
+        reply = reply_of(text(answer), replaced("No."), finished(answer=answer), end(TOOL_IMAGE))
+
+        assert reply.text == "No."
+
     def test_what_the_answer_shows_already_is_not_linked_again(self) -> None:
         answer = "Here: ![a.png](https://dify.example/files/tools/a.png?sign=9)"
         reply = reply_of(text(answer), finished(answer=answer, files=[TOOL_IMAGE]), end(TOOL_IMAGE))
