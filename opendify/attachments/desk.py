@@ -181,7 +181,8 @@ class RequestFiles:
     def _refuse_private(self, file: RemoteFile) -> None:
         if self._desk.settings.private_urls == "refuse" and is_plainly_private(_host(file.url)):
             raise InvalidRequest(
-                f"The URL in '{file.param}' leads into a private network.",
+                f"The URL in '{file.param}' leads into a private network, where nothing is sent from here; "
+                "an operator can allow it with ATTACHMENT_PRIVATE_URLS.",
                 param=file.param,
                 code="private_url",
             )

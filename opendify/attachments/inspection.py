@@ -3,6 +3,7 @@
 import codecs
 import io
 import mimetypes
+import struct
 from contextlib import closing
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -118,7 +119,7 @@ def _refuse_a_bomb(file: LocalFile, head: bytes, most_pixels: int) -> None:
         raise _unsupported(file, "is an image that does not tell its size at its beginning")
     if width * height > most_pixels:
         raise RequestTooLarge(
-            f"The image in '{file.param}' claims {width:g} x {height:g} pixels; "
+            f"The image in '{file.param}' claims {width:.0f} x {height:.0f} pixels; "
             f"at most {most_pixels} are taken.",
             param=file.param,
             code="image_too_large",
@@ -127,6 +128,9 @@ def _refuse_a_bomb(file: LocalFile, head: bytes, most_pixels: int) -> None:
 
 def image_size(head: bytes) -> tuple[float, float]:
     """Pixels, as the header tells them, which is all that is read; 0 where it does not."""
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        # The library reads these as signed: a side above 32767 would be less than nothing.
+        return struct.unpack_from("<HH", head.ljust(10, b"\0"), 6)
     import imagesize  # Only where there are images: it brings a part of `urllib` with it.
 
     try:

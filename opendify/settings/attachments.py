@@ -44,7 +44,7 @@ class AttachmentSettings:
     private_urls: PrivateUrls = setting(
         "ATTACHMENT_PRIVATE_URLS",
         read.one_of(PRIVATE_URLS),
-        "pass",
+        "refuse",
         "Whether URLs of files that plainly lead into a private network are passed on to Dify: `pass` or "
         "`refuse`. What is fetched here is never fetched from there.",
     )

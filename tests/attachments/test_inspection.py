@@ -6,7 +6,7 @@ from opendify.attachments.inspection import image_size, inspect
 from opendify.attachments.local_files import LocalFile, inline_file
 from opendify.errors import RequestTooLarge, UnsupportedMedia
 from opendify.translate.turn import Attachment, AttachmentType
-from tests.fakes.files import JPEG, MP3, MP4, PDF, PNG, WAV, png, webp
+from tests.fakes.files import JPEG, MP3, MP4, PDF, PNG, WAV, gif, png, webp
 
 PARAM = "messages[0].content[0]"
 EXE = b"MZ\x90\0" + bytes(60)
@@ -99,7 +99,11 @@ def test_a_lying_media_type_is_refused(content: bytes, mime_type: str, type_: At
     assert mime_type in caught.value.message
 
 
-@pytest.mark.parametrize("bomb", [png(60_000, 60_000), webp(16_000, 16_000)], ids=["PNG", "WebP"])
+@pytest.mark.parametrize(
+    "bomb",
+    [png(60_000, 60_000), webp(16_000, 16_000), gif(65_535, 65_535), gif(40_000, 40_000)],
+    ids=["PNG", "WebP", "GIF", "GIF whose sides the library takes for negative"],
+)
 def test_an_image_that_claims_to_be_huge_is_refused_unopened(bomb: bytes) -> None:
     with pytest.raises(RequestTooLarge) as caught:
         look_at(bomb, type_="image")

@@ -24,6 +24,11 @@ def png(width: int = 1, height: int = 1) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
 
 
+def gif(width: int, height: int) -> bytes:
+    """The head of a GIF."""
+    return b"GIF89a" + struct.pack("<HH", width, height) + bytes(20)
+
+
 def webp(width: int, height: int) -> bytes:
     """The head of an extended WebP."""
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")

@@ -227,15 +227,18 @@ def test_a_model_that_fetches_fetches_nothing_from_a_private_network(
     assert not dify.asked("run")
 
 
-def test_urls_into_a_private_network_can_be_refused(serve: Serve, dify: MockDify) -> None:
-    private = remote("http://nas.local/cat.png")
+@pytest.mark.parametrize("host", ["nas.local", "127.1", "[::ffff:10.0.0.1]", "169.254.169.254", "nas"])
+def test_urls_into_a_private_network_are_passed_on_only_where_that_is_wanted(
+    serve: Serve, dify: MockDify, host: str
+) -> None:
+    private = remote(f"http://{host}/cat.png")
 
-    assert ask(serve(), private).status_code == 200
-    refused = ask(serve(ATTACHMENT_PRIVATE_URLS="refuse"), private)
-
+    refused = ask(serve(), private)
     assert refused.status_code == 400
     assert refused.json()["error"]["code"] == "private_url"
-    assert ask(serve(ATTACHMENT_PRIVATE_URLS="refuse"), remote()).status_code == 200
+    assert not dify.asked("run")
+    assert ask(serve(), remote()).status_code == 200
+    assert ask(serve(ATTACHMENT_PRIVATE_URLS="pass"), private).status_code == 200
 
 
 def test_dify_s_own_failure_to_fetch_does_not_repeat_the_url(serve: Serve, dify: MockDify) -> None:
