@@ -52,7 +52,15 @@ class _Names(click.ParamType[tuple[str, ...]]):
 @click.option("--targets", default=",".join(TARGETS), show_default=True, type=_Names({**TARGETS}))
 @click.option("--peers", type=_FILE, help="A TOML file with further targets, which run already.")
 @click.option("--mock-port", default=0, help="Where the peers find the mock Dify.")
-@click.option("--max", "finds_most", is_flag=True, help="Find how many streams each target holds.")
+@click.option(
+    "--max",
+    "finds_most",
+    default="",
+    is_flag=False,
+    flag_value=",".join(TARGETS),
+    type=_Names({**TARGETS}),
+    help="Find how many streams these targets hold, or without names all.",
+)
 @click.option("--workers", "weighs_workers", is_flag=True, help="Weigh OpenDify's workers.")
 @click.option(
     "--seconds", default=3.0, show_default=True, type=click.FloatRange(0.05, 60), help="Of each run."
@@ -67,7 +75,7 @@ def main(
     targets: tuple[str, ...],
     peers: Path | None,
     mock_port: int,
-    finds_most: bool,
+    finds_most: tuple[str, ...],
     weighs_workers: bool,
     seconds: float,
     most_requests: int,

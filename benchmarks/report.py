@@ -9,7 +9,7 @@ from benchmarks.maximum import is_held
 from benchmarks.results import Conditions, Line, Measurement, WorkerMemory, measurements
 from benchmarks.scenarios import SCENARIOS, Scenario, many_streams
 
-_REFERENCES = ("nginx", "opendify-httpx")
+_REFERENCES = ("nginx", "opendify-httpx", "stand-in-fastapi")
 _DIRECT = "mock"
 # What no server of applications can be; to compare these with one says nothing.
 _BOUNDS = ("nginx", _DIRECT)
@@ -226,4 +226,5 @@ def _ranged(values: Sequence[float]) -> str:
 
 
 def _rounded(value: float) -> str:
-    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    decimals = 2 if value < 1 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f}"

@@ -24,6 +24,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         start_seconds: Over which the clients begin; those that begin together stay together, as real
             people do not.
         starts_fresh: The target is started anew, so that memory is all this scenario's.
+        once: What it is read for is no time, so that the first round says all.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     least_seconds: float = 0.0
     start_seconds: float = 0.0
     starts_fresh: bool = False
+    once: bool = False
 
     @property
     def pieces_a_second(self) -> float:
@@ -86,6 +88,8 @@ _ALL = (
         unit="piece",
         checked=True,
         most_gap_ms=5,
+        least_seconds=3.0,
+        once=True,
         read_it_for="errors and short answers, which must be 0; not its times",
     ),
     Scenario(
@@ -128,6 +132,7 @@ _ALL = (
         least_seconds=6.0,
         start_seconds=3.0,
         starts_fresh=True,
+        once=True,
         read_it_for="memory that each stream takes",
     ),
     Scenario(
@@ -138,6 +143,7 @@ _ALL = (
         least_gap_ms=10,
         most_gap_ms=20,
         leaves_after=5,
+        once=True,
         read_it_for="what becomes of a run whose client leaves: none may run on",
     ),
     Scenario(
@@ -149,6 +155,7 @@ _ALL = (
         is_cut=True,
         least_seconds=5.0,
         starts_fresh=True,
+        once=True,
         read_it_for="memory, which must not grow with what slow clients leave unread",
     ),
 )

@@ -37,7 +37,7 @@ class Plan:
     seconds: float
     most_requests: int
     mock_port: int = 0
-    finds_most: bool = False
+    finds_most: Sequence[str] = ()
     weighs_workers: bool = False
 
 
@@ -84,11 +84,12 @@ class Session:
         if self.plan.weighs_workers:
             yield self._weigh_workers()
         for number in range(1, self.plan.rounds + 1):
-            for scenario in self.plan.scenarios:
-                for name in self.served:
-                    yield self._measure(name, SCENARIOS[scenario], number)
-        if self.plan.finds_most:
-            for name in self.served:
+            for scenario in map(SCENARIOS.__getitem__, self.plan.scenarios):
+                if number == 1 or not scenario.once:
+                    for name in self.served:
+                        yield self._measure(name, scenario, number)
+        for name in self.plan.finds_most:
+            if name in self.served:
                 yield from find_most(partial(self._measure_many, name))
 
     def _measure_many(self, name: str, clients: int) -> Measurement:

@@ -145,6 +145,30 @@ def nginx(mock: Served, folder: Path) -> Iterator[Served]:
         yield Served(usual_door(port, "dify"), process.pid, target_core())
 
 
+def stand_in(*command: str, needs: str) -> Target:
+    """What most bridges are like, with one process; `command` gets `{port}` filled in."""
+
+    @contextlib.contextmanager
+    def serve(mock: Served, folder: Path) -> Iterator[Served]:
+        if not importlib.util.find_spec(needs):
+            raise Unavailable(f"{needs} is not installed")
+        port = free_port()
+        environment = {
+            "STAND_IN_DIFY_URL": f"http://127.0.0.1:{mock.door.port}/v1",
+            "STAND_IN_APP_KEY": APP_KEY,
+            "STAND_IN_KEY": API_KEY,
+        }
+        arguments = (part.format(port=port) for part in command)
+        log = folder / "stand-in.log"
+        with started(
+            (sys.executable, "-m", *arguments), core=target_core(), log=log, environment=environment
+        ) as process:
+            wait_until_listening(process, port, log)
+            yield Served(usual_door(port, "openai"), process.pid, target_core())
+
+    return serve
+
+
 @contextlib.contextmanager
 def direct(mock: Served, folder: Path) -> Iterator[Served]:  # noqa: ARG001 - All targets are started alike.
     """Nothing between: what the harness itself costs."""
@@ -156,6 +180,21 @@ TARGETS: Mapping[str, Target] = {
     "opendify-httpx": opendify(transport="httpx", worker_class="sync"),
     "gevent": opendify(transport="sockets", worker_class="gevent"),
     "gevent-httpx": opendify(transport="httpx", worker_class="gevent"),
+    "stand-in-fastapi": stand_in(
+        "uvicorn",
+        "benchmarks.stand_ins.fastapi_httpx:app",
+        "--port={port}",
+        "--log-level=warning",
+        needs="fastapi",
+    ),
+    "stand-in-flask": stand_in(
+        "gunicorn",
+        "benchmarks.stand_ins.flask_requests:app",
+        "--bind=127.0.0.1:{port}",
+        f"--threads={_THREADS}",
+        "--no-control-socket",
+        needs="requests",
+    ),
     "nginx": nginx,
     "mock": direct,
 }

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import pytest
+
 from benchmarks.results import Conditions, Line, Measurement, WorkerMemory
 from benchmarks.session import Plan, run_session
 from benchmarks.targets import TARGETS, Peer, Target
@@ -46,3 +48,14 @@ def test_a_target_that_is_not_there_is_skipped_by_name() -> None:
 
     assert isinstance(conditions, Conditions)
     assert "serves http://127.0.0.1:1/" in conditions.skipped["peer"]
+
+
+def test_the_stand_ins_answer_as_they_are_asked() -> None:
+    pytest.importorskip("fastapi")
+    names = ("stand-in-fastapi", "stand-in-flask")
+
+    _, *runs = run_small({name: TARGETS[name] for name in names}, "check", "block")
+
+    assert [(run.target, run.faults) for run in runs if isinstance(run, Measurement)] == [
+        (name, []) for _ in range(2) for name in names
+    ]
