@@ -1,5 +1,6 @@
 """One run of an app: its turn, Dify's events and their translation, opened and closed together."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -69,7 +70,7 @@ class Run:
         self._client = client
         self._drain = drain or Drain()
         self._clock = clock
-        self._looked_at = clock()
+        self._looked_at = -math.inf
         self._on_app_error = on_app_error
         self._seal_run_id = seal_run_id
         self._on_answered = on_answered

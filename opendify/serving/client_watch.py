@@ -12,14 +12,14 @@ from opendify.records import NOBODY, Client
 _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 # Gunicorn hands its socket out under this name, werkzeug under the other.
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
-# What a worker that serves one request at a time wants called now and then, to be known alive.
+# What the worker wants called by a request that waits for somebody.
 HEARTBEAT: Final = "opendify.heartbeat"
 
 
 def client_of(environ: Mapping[str, object]) -> Client:
     """Who waits for the answer; one that never leaves where the server shows no socket.
 
-    Whoever asks waits, and does not hang; so the worker learns that it is alive.
+    Whoever asks waits, and neither hangs nor works; so its worker learns of that.
     """
     sockets = (environ.get(key) for key in _SOCKET_KEYS)
     connection = next((each for each in sockets if isinstance(each, socket.socket)), None)

@@ -94,6 +94,11 @@ class RequestReceiver(RequestParser):
         return self.is_whole or self._is_refusable
 
     @property
+    def brings_body(self) -> bool:
+        """Whether the request brings more than its head."""
+        return self._chunks is not None or bool(self._length)
+
+    @property
     def awaits_consent(self) -> bool:
         """Whether the client sends its body only once it is told to (`Expect: 100-continue`).
 

@@ -13,15 +13,17 @@ from typing import Final
 from opendify.errors import WorkerBusy
 from opendify.serving.answering_worker import AnsweringWorker
 from opendify.serving.base_worker import LINGER_SECONDS
-from opendify.serving.connection import Connection, is_readable, is_writable
+from opendify.serving.connection import Connection, is_writable
+from opendify.serving.door import Door
 from opendify.serving.pipelining import PipelineLine
 from opendify.serving.threads import AnsweringThreads
+from opendify.serving.turnstile import Turnstile
 
 _RECEIVE_BYTES: Final = 65_536
 _SWEEP_SECONDS: Final = 0.25
+# Of the requests that bring a body; all others are answered at once.
+_MOST_BEGINNING: Final = 1
 _BEAT_SECONDS: Final = 0.25
-_YIELD_SECONDS: Final = 0.0005
-_MOST_YIELDS: Final = 8
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Of so many threads one serves clients that ask on before they were answered.
 _THREADS_A_TURN: Final = 64
@@ -43,6 +45,8 @@ class ThreadedWorker(AnsweringWorker):
         self._most_kept = self.max_keepalived
         self._answering: set[Connection] = set()
         self._line: PipelineLine[Connection] = PipelineLine(max(1, self.cfg.threads // _THREADS_A_TURN))
+        self._door = Door(self.place, self.cfg.threads)
+        self._turnstile: Turnstile[Connection] = Turnstile(_MOST_BEGINNING, self._wake_to_begin)
         self._waiting: dict[Connection, None] = {}
         self._sweep_at = self._beat_at = 0.0
         self._threads = self.answering_threads()
@@ -78,17 +82,9 @@ class ThreadedWorker(AnsweringWorker):
         if self._speaks_more_than_http():
             super().accept(listener)
             return
-        if self._leaves_it_to_others(listener):
-            return
-        try:
-            connection = Connection.accepted(self.cfg, listener, self.limits)
-        except OSError as error:
-            self._forgive(error)
-            return
-        if self.nr_conns >= self.worker_connections - 1:
-            self._drop_oldest()
-        self.nr_conns += 1
-        self._await_request(connection)
+        for _ in self._door.clients_at(listener):
+            if not self._accept_one(listener):
+                return
 
     def _on_readable(self, connection: Connection, _: object) -> None:
         """A client sends, or leaves."""
@@ -129,6 +125,7 @@ class ThreadedWorker(AnsweringWorker):
         """A thread is done with `conn`, which may serve another request where it `keeps`."""
         self._answering.discard(conn)
         self._line.leave(conn)
+        conn.end_turn()
         try:
             if conn.sock.fileno() < 0:
                 # Gunicorn closes it where an answer broke off.
@@ -143,6 +140,10 @@ class ThreadedWorker(AnsweringWorker):
             self._close(conn)
         self._answer_next_in_line()
 
+    def wait_for_and_dispatch_events(self, timeout: float | None) -> None:
+        """As in the base class; those who wait to begin are looked after more often."""
+        super().wait_for_and_dispatch_events(_SWEEP_SECONDS if self._turnstile else timeout)
+
     def murder_pending(self) -> None:
         """Let go of every client that took too long; also the place for whatever is due now and then."""
         super().murder_pending()
@@ -151,6 +152,7 @@ class ThreadedWorker(AnsweringWorker):
             self._sweep_at = now + _SWEEP_SECONDS
             for connection in [each for each in self._waiting if self._deadline_of(each) <= now]:
                 self._drop(connection)
+            self._begin_next()
             self._show_load()
 
     def _deadline_of(self, connection: Connection) -> float:
@@ -160,16 +162,17 @@ class ThreadedWorker(AnsweringWorker):
         """Whether there is a handshake before the first head, for which a thread must wait after all."""
         return bool(self.cfg.is_ssl or self.cfg.proxy_protocol != "off" or "h2" in self.cfg.http_protocols)
 
-    def _leaves_it_to_others(self, listener: socket.socket) -> bool:
-        """Wait a moment for a less busy worker, which the same client woke, to take it."""
-        for _ in range(_MOST_YIELDS):
-            if self.place is None or self.place.is_least_busy:
-                return False
-            time.sleep(_YIELD_SECONDS)
-            if not is_readable(listener):
-                return True
-        # They may hang; nobody waits for ever.
-        return False
+    def _accept_one(self, listener: socket.socket) -> bool:
+        try:
+            connection = Connection.accepted(self.cfg, listener, self.limits)
+        except OSError as error:
+            self._forgive(error)
+            return False
+        if self.nr_conns >= self.worker_connections - 1:
+            self._drop_oldest()
+        self.nr_conns += 1
+        self._await_request(connection)
+        return True
 
     def _forgive(self, error: OSError) -> None:
         if error.errno in {errno.EMFILE, errno.ENFILE}:
@@ -269,6 +272,20 @@ class ThreadedWorker(AnsweringWorker):
         self._show_load()
         # Nothing of it is missing, or it will be refused: nobody is to be told to send a body any more.
         connection.parser.note_consent()
+        if connection.parser.brings_body:
+            connection.take_turn(self._turnstile.join(connection))
+            self._begin_next()
+        else:
+            self._begin(connection)
+
+    def _wake_to_begin(self) -> None:
+        self.method_queue.defer(self._begin_next)
+
+    def _begin_next(self) -> None:
+        while connection := self._turnstile.next():
+            self._begin(connection)
+
+    def _begin(self, connection: Connection) -> None:
         self._threads.submit(partial(self._answer, connection))
 
     def _keep(self, connection: Connection) -> None:

@@ -1,0 +1,82 @@
+"""Few requests at once begin their work, so that whoever asks for little is answered between them."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+from opendify.records import Clock
+
+_Request = TypeVar("_Request")
+
+# Who takes longer to begin waits for something that nobody hears of, and not for the processor.
+_BEGINNING_SECONDS: Final = 0.1
+_LONGEST_WAIT_SECONDS: Final = 3.0
+
+
+class Turnstile(Generic[_Request]):
+    """Lets requests through in their order, a few at once, until each waits for somebody or is answered.
+
+    A hundred threads that begin at once take turns at the interpreter, and everybody else's turn
+    comes after all of theirs.
+    """
+
+    def __init__(
+        self, most_at_once: int, on_free: Callable[[], object], clock: Clock = time.monotonic
+    ) -> None:
+        """`on_free` is called, by whichever thread ends its turn, when there may be a `next`."""
+        self._most_at_once = most_at_once
+        self._on_free = on_free
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: deque[tuple[float, Turn, _Request]] = deque()
+        self._beginning: dict[Turn, float] = {}
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def join(self, request: _Request) -> "Turn":
+        """Wait behind all others."""
+        turn = Turn(self._end)
+        with self._lock:
+            self._waiting.append((self._clock(), turn, request))
+        return turn
+
+    def next(self) -> _Request | None:
+        """Who may begin now; None while nobody waits, or enough begin."""
+        with self._lock:
+            if not self._waiting:
+                return None
+            now = self._clock()
+            self._forget_slow(now)
+            joined_at, turn, request = self._waiting[0]
+            if len(self._beginning) >= self._most_at_once and now < joined_at + _LONGEST_WAIT_SECONDS:
+                return None
+            self._waiting.popleft()
+            self._beginning[turn] = now
+            return request
+
+    def _forget_slow(self, now: float) -> None:
+        for turn, began_at in list(self._beginning.items()):
+            if now < began_at + _BEGINNING_SECONDS:
+                return
+            del self._beginning[turn]
+
+    def _end(self, turn: "Turn") -> None:
+        with self._lock:
+            was_beginning = self._beginning.pop(turn, None) is not None
+        if was_beginning and self._waiting:
+            self._on_free()
+
+
+class Turn:
+    """One request's; `end` may be called by any thread, and again."""
+
+    def __init__(self, end: "Callable[[Turn], None]") -> None:
+        self._end = end
+
+    def end(self) -> None:
+        """It does not take the processor's time any more."""
+        self._end(self)
