@@ -116,6 +116,9 @@ class Limiter:
         most = caller.limits.concurrency
         if not most:
             return None
+        if self._is_left_alone:
+            self._refuse_if_shut()
+            return None
         try:
             give_back = self._places.take(caller.id, most)
         except (StoreUnavailable, OSError) as error:
@@ -132,7 +135,7 @@ class Limiter:
 
     def count(self, name: str, amount: Amount, most: Amount) -> Window | None:
         """Count in the window of that name; None where nothing can be counted."""
-        if self._windows is None or self._clock() < self._leave_alone_until:
+        if self._windows is None or self._is_left_alone:
             return None
         try:
             self._clean_up(self._windows)
@@ -151,6 +154,11 @@ class Limiter:
             return
         self._clean_up_at = self._clock() + _CLEAN_UP_SECONDS
         windows.clean_up(now=self._now())
+
+    @property
+    def _is_left_alone(self) -> bool:
+        """Whether the store did not answer a moment ago: one that hangs is not waited for by each request."""
+        return self._clock() < self._leave_alone_until
 
     def _fail(self, error: Exception) -> None:
         self.failures += 1

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 # Errors of the world outside: what these say of themselves is for operators, and none of it is a client's.
 _OPEN_ABOUT_THEMSELVES = ("redis", "sqlite3", "psycopg", "psycopg_pool", "ssl", "socket", "httpx", "httpcore")
 _MEGABYTE: Final = 1024**2
+# Of the file: its owner writes, its group reads.
+_MODE: Final = 0o640
+
+# In ASCII: nothing in a line can end it. `json.dumps` would make an encoder for each.
+_encode: Final = json.JSONEncoder(default=str).encode
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -66,7 +73,18 @@ class JsonFormatter(_Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True, default=str)
+        return _encode(line)
+
+
+class _WatchedFile(WatchedFileHandler):
+    """As the base, but others may not read the file."""
+
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding=self.encoding, opener=_open_for_group)
+
+
+def _open_for_group(path: str, flags: int) -> int:
+    return os.open(path, flags, _MODE)
 
 
 def configure_logging(level: str, logs: LogSettings | None = None) -> None:
@@ -99,7 +117,7 @@ def _to_file(path: Path, logs: LogSettings) -> logging.Handler:
     path.parent.mkdir(parents=True, exist_ok=True)
     if logs.file_max_megabytes == 0:
         # Somebody else puts it aside, as logrotate does.
-        return WatchedFileHandler(path, encoding="utf-8")
+        return _WatchedFile(path, encoding="utf-8")
     from concurrent_log_handler import ConcurrentRotatingFileHandler
 
     return ConcurrentRotatingFileHandler(
@@ -107,7 +125,7 @@ def _to_file(path: Path, logs: LogSettings) -> logging.Handler:
         maxBytes=logs.file_max_megabytes * _MEGABYTE,
         backupCount=logs.file_backup_count,
         encoding="utf-8",
-        chmod=0o640,
+        chmod=_MODE,
     )
 
 

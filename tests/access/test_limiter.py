@@ -12,6 +12,7 @@ from opendify.audit.log import AuditLog
 from opendify.errors import AccessUnknown, UsageLimited
 from opendify.records import Caller, CallerLimits
 from opendify.settings.access import OnStoreFailure
+from opendify.stores.base import StoreUnavailable
 from tests.fakes.clocks import FakeClock
 from tests.fakes.memory_keys import MemoryWindows
 from tests.fakes.metrics_page import Counted
@@ -129,6 +130,32 @@ def test_a_store_that_is_down_is_counted_and_left_alone(tmp_path: Path, on_failu
     stand.windows.is_down = False
     stand.clock.advance(1)
     assert stand.limiter.enter(team)
+
+
+def test_places_of_a_store_that_hangs_are_not_waited_for_by_each_request(tmp_path: Path) -> None:
+    class Hanging:
+        waited = 0
+
+        def take(self, caller: str, most: int) -> None:
+            self.waited += 1
+            raise StoreUnavailable("it did not answer in time")
+
+    stand, hanging = Stand(tmp_path), Hanging()
+    limiter = Limiter(
+        stand.windows,
+        hanging,
+        AuditLog(stand.audit_file),
+        on_failure="open",
+        clock=stand.clock,
+        now=stand.now,
+    )
+
+    for _ in range(50):
+        assert limiter.take_place(caller(concurrency=1)) is None
+    stand.clock.advance(1)
+    limiter.take_place(caller(concurrency=1))
+
+    assert hanging.waited == 2
 
 
 def test_requests_at_once_have_so_many_places(tmp_path: Path) -> None:

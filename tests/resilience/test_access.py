@@ -17,6 +17,7 @@ from opendify.stores.keys import KeyStore
 from opendify.stores.opening import open_key_store
 from tests.fakes.live_dify import LiveDify, live_dify, whole
 from tests.fakes.memory_keys import made_key
+from tests.fakes.metrics_page import total
 from tests.fakes.waiting import wait_until
 from tests.resilience.crowds import PatientDify
 from tests.resilience.server import CHAT_PATH, RunningServer, chat_shape, running_server
@@ -26,6 +27,7 @@ WORKERS = 4
 # One for all: to make one takes longer than an answer.
 CLIENT = httpx.Client(timeout=60)
 SQLITE = "sqlite:///data/keys.db"
+METRICS_KEY = "sk-metrics-0123456789"
 
 
 @contextmanager
@@ -134,14 +136,19 @@ def _is_let_in(server: RunningServer, key: str) -> bool:
         return False
 
 
-def test_while_the_store_is_killed_known_keys_go_on_and_unknown_ones_wait(dify: LiveDify) -> None:
+def test_while_the_store_hangs_known_keys_go_on_and_unknown_ones_wait(dify: LiveDify) -> None:
     dify.answer = whole
-    with redis_server() as redis, closed_server(dify, redis.url, GUNICORN_WORKERS="2") as (server, store):
+    told = {"GUNICORN_WORKERS": "2", "METRICS_API_KEY": METRICS_KEY}
+    with redis_server() as redis, closed_server(dify, redis.url, **told) as (server, store):
         text, key = made_key(requests_per_minute=1_000)
         assert store.add(key)
         for _ in range(60):
             assert models(server, text) == 200
-        redis.kill()
+        # Worse than one that is gone: its sockets stay open, and nothing comes.
+        redis.freeze()
+        began_at = time.monotonic()
+        assert ask(server, text).status_code == 200, "uncounted, and with a replay"
+        assert time.monotonic() - began_at < 20, "a second each for the key, its limits and the conversation"
 
         seen = Counter(models(server, text) for _ in range(20))
         assert set(seen) <= {200, 503}
@@ -150,8 +157,12 @@ def test_while_the_store_is_killed_known_keys_go_on_and_unknown_ones_wait(dify: 
         assert models(server, "sk-of-the-environment") == 200
         assert ask(server, "sk-of-the-environment").status_code == 200
 
-        redis.start()
-        assert store.add(key)
+        page = CLIENT.get(f"{server.origin}/metrics", headers=bearer(METRICS_KEY)).text
+        for name in ("keys", "limits", "conversations"):
+            assert total(page, "opendify_store_errors_total", store=name) > 0, name
+        assert "limits could not be counted" in server.log
+
+        redis.thaw()
         assert wait_until(lambda: models(server, text) == 200, 20)
         assert wait_until(lambda: models(server, new_key("ffffffffffff")) == 401, 20)
 
