@@ -12,6 +12,7 @@ from opendify import __version__
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
+    from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.trace import SpanContext
 
@@ -44,9 +45,19 @@ class Spans:
 
     def __init__(self, provider: "TracerProvider", processor: "SpanProcessor") -> None:
         """`provider` knows what is kept; `processor` gets what has ended, and is closed with the provider."""
-        from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+        # Kept here: to import them anew in each request takes longer than what is done with them.
+        from opentelemetry.sdk.trace import ReadableSpan
+        from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-        from opentelemetry.trace import NoOpTracer, SpanKind
+        from opentelemetry.trace import (
+            NoOpTracer,
+            SpanContext,
+            SpanKind,
+            Status,
+            StatusCode,
+            TraceFlags,
+            get_current_span,
+        )
 
         # As the SDK shows that OTEL_SDK_DISABLED is set.
         self.are_off = isinstance(provider.get_tracer("opendify"), NoOpTracer)
@@ -56,55 +67,63 @@ class Spans:
         self._processor = processor
         self._scope = InstrumentationScope("opendify", __version__, CONVENTIONS)
         self._kinds = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT}
+        self._statuses = {False: Status(StatusCode.UNSET), True: Status(StatusCode.ERROR)}
+        self._kept, self._left_out = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
+        self._keep = Decision.RECORD_AND_SAMPLE
+        self._span_of = get_current_span
+        self._new_context, self._new_span = SpanContext, ReadableSpan
 
     def begin(self, name: str, context: "Context | None") -> OpenSpan:
         """The span of a request; `context` is its caller's."""
-        from opentelemetry.sdk.trace.sampling import Decision
-        from opentelemetry.trace import SpanContext, TraceFlags, get_current_span
-
-        before = get_current_span(context).get_span_context() if context else None
+        before = self._span_of(context).get_span_context() if context else None
         parent = before if before and before.is_valid else None
         trace_id = parent.trace_id if parent else self._ids.generate_trace_id()
         sampled = self._sampler.should_sample(context, trace_id, name, self._kinds["server"])
-        is_kept = sampled.decision is Decision.RECORD_AND_SAMPLE
-        flags = TraceFlags(TraceFlags.SAMPLED if is_kept else TraceFlags.DEFAULT)
+        flags = self._kept if sampled.decision is self._keep else self._left_out
         span_id = self._ids.generate_span_id()
-        made = SpanContext(
-            trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=sampled.trace_state
+        return OpenSpan(
+            "server", self._new_context(trace_id, span_id, False, flags, sampled.trace_state), parent
         )
-        return OpenSpan("server", made, parent)
 
     def begin_within(self, outer: OpenSpan) -> OpenSpan:
         """The span of a run, which is kept where that of its request is."""
-        from opentelemetry.trace import SpanContext
-
         context, span_id = outer.context, self._ids.generate_span_id()
-        made = SpanContext(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
+        made = self._new_context(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
         return OpenSpan("client", made, context)
 
     def end(
         self, span: OpenSpan, name: str, attributes: Attributes, *, failed: bool, ended_at: int | None = None
     ) -> None:
         """It has ended, at `ended_at` (Unix nanoseconds) or now; `failed` by a fault of a server."""
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.trace import Status, StatusCode
-
         if not span.is_kept:
             return
         self._processor.on_end(
-            ReadableSpan(
+            self._new_span(
                 name,
                 context=span.context,
                 parent=span.parent,
                 resource=self._resource,
                 attributes=attributes,
                 kind=self._kinds[span.kind],
-                status=Status(StatusCode.ERROR if failed else StatusCode.UNSET),
+                status=self._statuses[failed],
                 start_time=span.began_at,
                 end_time=time.time_ns() if ended_at is None else ended_at,
                 instrumentation_scope=self._scope,
             )
         )
+
+
+def hashed_once(resource: "Resource") -> "Resource":
+    """The same; its hash, for which the export asks with each span, is else a text of JSON every time."""
+    from opentelemetry.sdk.resources import Resource
+
+    kept = hash(resource)
+
+    class HashedOnce(Resource):
+        def __hash__(self) -> int:
+            return kept
+
+    return HashedOnce(resource.attributes, resource.schema_url)
 
 
 def read_context(sent: Mapping[str, str]) -> "Context":

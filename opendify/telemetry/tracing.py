@@ -22,7 +22,7 @@ from opendify.settings import SettingsError
 from opendify.settings.loading import set_variables
 from opendify.settings.tracing import TracingSettings
 from opendify.telemetry.genai_metrics import GenAIMetrics
-from opendify.telemetry.spans import Attributes, OpenSpan, Spans, read_context
+from opendify.telemetry.spans import Attributes, OpenSpan, Spans, hashed_once, read_context
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
@@ -169,7 +169,7 @@ def open_tools(settings: TracingSettings) -> Tools:
 
     _hide_urls()
     ours = Resource({"service.name": "opendify", "service.version": __version__})
-    resource = ours.merge(OTELResourceDetector().detect())
+    resource = hashed_once(ours.merge(OTELResourceDetector().detect()))
     rate = settings.sampling_rate
     sampler = None if rate is None else ParentBased(TraceIdRatioBased(rate))
     provider = TracerProvider(sampler=sampler, resource=resource)
