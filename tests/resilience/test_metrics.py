@@ -93,7 +93,6 @@ def test_a_worker_that_served_its_share_did_not_die(dify: LiveDify, kind: Mappin
 
 
 def test_a_reload_keeps_the_counters_and_a_restart_begins_anew(dify: LiveDify) -> None:
-    others = _folders()
     with running_server(dify) as server:
         for _ in range(5):
             server.chat()
@@ -105,7 +104,7 @@ def test_a_reload_keeps_the_counters_and_a_restart_begins_anew(dify: LiveDify) -
         page = metrics_of(server)
         assert chats(page) == 6
         assert total(page, "opendify_config_reload_success") == 1
-        files = [file for folder in _folders() - others for file in folder.glob("counter_*")]
+        files = [file for folder in _folders_of(server) for file in folder.glob("counter_*")]
         assert len(files) <= 5, "successors take the numbers of the dead"
 
         server.program.stop()
