@@ -40,6 +40,7 @@ from opendify.routes.cors import install_cors
 from opendify.routes.dify import dify_blueprint
 from opendify.routes.files import files_blueprint
 from opendify.routes.metrics import metrics_blueprint
+from opendify.routes.openapi import openapi_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
@@ -199,6 +200,7 @@ def _register_routes(app: flask.Flask, parts: _Parts, gateway: Gateway, people: 
     rejoiner = Rejoiner(tools, _rejoining_tools(parts))
     app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), rejoiner, people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
+    app.register_blueprint(openapi_blueprint())
     app.register_blueprint(ops_blueprint(StoreProbe(parts.store, clock=clocks.clock), settings.drain_path))
 
 

@@ -50,7 +50,13 @@ class SpeechRequest(BaseModel):
     model: str | None = None
     input: Annotated[str, Field(max_length=MOST_INPUT_CHARACTERS)] | None = None
     voice: (
-        Annotated[Voice, BeforeValidator(lambda voice: {"id": voice} if isinstance(voice, str) else voice)]
+        Annotated[
+            Voice,
+            BeforeValidator(
+                lambda voice: {"id": voice} if isinstance(voice, str) else voice,
+                json_schema_input_type=str | Voice,
+            ),
+        ]
         | None
     ) = None
     response_format: SpeechFormat | None = None

@@ -31,9 +31,11 @@ class _Shape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-def _object_with(key: str) -> BeforeValidator:
+def _object_with(key: str, shape: type[_Shape]) -> BeforeValidator:
     """Older clients give a bare string where an object with one key is meant."""
-    return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
+    return BeforeValidator(
+        lambda value: {key: value} if isinstance(value, str) else value, json_schema_input_type=str | shape
+    )
 
 
 class TextPart(_Shape):
@@ -60,14 +62,14 @@ class ImagePart(_Shape):
     """A picture; Dify as a client puts audio and video here too."""
 
     type: Literal["image_url"]
-    image_url: Annotated[ImageURL, _object_with("url")]
+    image_url: Annotated[ImageURL, _object_with("url", ImageURL)]
 
 
 class InputImagePart(_Shape):
     """A picture in the Responses API's form."""
 
     type: Literal["input_image"]
-    image_url: Annotated[ImageURL, _object_with("url")]
+    image_url: Annotated[ImageURL, _object_with("url", ImageURL)]
 
 
 class InputAudio(_Shape):
@@ -165,10 +167,15 @@ class UserObject(_Shape):
     id: str | None = None
 
 
-UserField = Annotated[UserObject, _object_with("id")]
+UserField = Annotated[UserObject, _object_with("id", UserObject)]
+_StopSequence = Annotated[str, Field(max_length=1_000)]
 Stop = Annotated[
-    list[Annotated[str, Field(max_length=1_000)]],
-    BeforeValidator(lambda stop: [stop] if isinstance(stop, str) else stop),
+    list[_StopSequence],
+    BeforeValidator(
+        lambda stop: [stop] if isinstance(stop, str) else stop,
+        json_schema_input_type=_StopSequence
+        | Annotated[list[_StopSequence], Field(max_length=MOST_STOP_SEQUENCES)],
+    ),
     Field(max_length=MOST_STOP_SEQUENCES),
 ]
 

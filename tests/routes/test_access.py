@@ -20,7 +20,7 @@ CHAT = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
 ADMIN_CHANGE = {"max_age_days": 36_500}
 
 # Everybody: no key is looked at. Caller: any good key. Admin: one with that right.
-EVERYBODY = {"GET /", "GET /health", "GET /health/live", "GET /health/ready"}
+EVERYBODY = {"GET /", "GET /health", "GET /health/live", "GET /health/ready", "GET /openapi.json"}
 CALLER: Mapping[str, object] = {
     "POST /v1/chat/completions": CHAT,
     "POST /v1/completions": {"model": "bot", "prompt": "Hi"},
