@@ -1,19 +1,24 @@
-"""The tables of the README that the code itself can tell; `python -m tests.readme_tables` writes them."""
+"""The tables of English pages that the code itself can tell; `python -m tests.readme_tables` writes them."""
 
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import yaml
 
 from opendify import errors
 from opendify.errors import GatewayError
-from opendify.settings import SETTINGS, load_server_settings, load_settings
+from opendify.settings import SETTINGS, SettingDoc, load_server_settings, load_settings
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
 
 PROJECT = Path(__file__).parent.parent
+PAGES = [
+    page for page in (PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")) if ".zh-CN." not in page.name
+]
 _MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -29,20 +34,45 @@ def _parameters(parameters: Iterable[Parameter]) -> str:
     )
 
 
-def _settings() -> str:
+# Each group of settings begins with the one that stands here, in their own order.
+_SETTING_GROUPS: Final[Mapping[str, str]] = {
+    "DIFY_API_BASE": "models",
+    "ENVIRONMENT": "logs",
+    "MAX_REQUEST_BYTES": "files",
+    "AUTH_MODE": "access",
+    "DIFY_TRANSPORT": "dify",
+    "CORS_ORIGINS": "web",
+    "CONVERSATION_STORE_URL": "conversations",
+    "MAX_AUDIO_BYTES": "media",
+    "SENTRY_DSN": "reports",
+    "SERVER_HOST": "server",
+}
+
+
+def _grouped_settings() -> dict[str, list[SettingDoc]]:
+    groups: dict[str, list[SettingDoc]] = {}
+    for each in SETTINGS:
+        if each.name in _SETTING_GROUPS:
+            group = groups.setdefault(_SETTING_GROUPS[each.name], [])
+        group.append(each)
+    return groups
+
+
+def _settings(settings: Iterable[SettingDoc]) -> str:
     def default(value: str, in_development: str | None) -> str:
         shown = f"`{value}`" if value else ""
         return f"{shown} (development: `{in_development}`)" if in_development else shown
 
     return _table(
-        ("setting", "default", "meaning"),
+        ("setting", "default", "unit", "meaning"),
         (
             (
                 " or ".join(f"`{name}`" for name in each.variables),
                 default(each.default, each.development_default),
+                each.unit,
                 each.description,
             )
-            for each in SETTINGS
+            for each in settings
         ),
     )
 
@@ -140,7 +170,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "chat-completion-parameters": lambda: _parameters(CHAT_COMPLETION_PARAMETERS),
     "completion-parameters": lambda: _parameters(COMPLETION_PARAMETERS),
     "errors": _errors,
-    "settings": _settings,
+    **{f"settings-{group}": partial(_settings, settings) for group, settings in _grouped_settings().items()},
     "time-budgets": _time_budgets,
 }
 
@@ -151,5 +181,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = PROJECT / "README.md"
-    readme.write_text(with_tables(readme.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from dataclasses import dataclass, field, replace
+from typing import Final, TypeVar, cast
 
 from opendify.configuration.readers import SettingsError, WrongValue, path
 from opendify.configuration.table_text import read_secret_file
@@ -12,10 +12,23 @@ _Value = TypeVar("_Value")
 _Unset = TypeVar("_Unset")
 _Section = TypeVar("_Section")
 
+# What the last word of a field's name says of its number.
+_UNITS: Final = {
+    "seconds": "seconds",
+    "days": "days",
+    "bytes": "bytes",
+    "megabytes": "megabytes",
+    "chars": "characters",
+    "pixels": "pixels",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class SettingDoc:
-    """A setting as documentation and `.env.example` show it; `default` is empty where there is none."""
+    """A setting as documentation and `.env.example` show it; `default` is empty where there is none.
+
+    `unit` is what its number counts, where the field's name ends in it.
+    """
 
     name: str
     description: str
@@ -23,6 +36,7 @@ class SettingDoc:
     development_default: str | None = None
     alias: str | None = None
     is_secret: bool = False
+    unit: str = ""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -78,8 +92,13 @@ def section(kind: type[_Section]) -> _Section:
 def documented(*kinds: type) -> dict[str, SettingDoc]:
     """The documentation of all settings that are fields of these classes, by name, in their order."""
     fields = [each for kind in kinds for each in _described_fields(kind)]
-    docs = (cast("SettingDoc", each.metadata["doc"]) for each in fields)
+    docs = (replace(cast("SettingDoc", each.metadata["doc"]), unit=_unit_in(each.name)) for each in fields)
     return {doc.name: doc for doc in docs}
+
+
+def _unit_in(field_name: str) -> str:
+    """`seconds` of `idle_timeout_seconds`."""
+    return _UNITS.get(field_name.rpartition("_")[2], "")
 
 
 def _described_fields(kind: type) -> Iterator[dataclasses.Field[object]]:

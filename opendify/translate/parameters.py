@@ -1,6 +1,6 @@
 """Which request parameters are honoured, ignored or refused: one table an endpoint.
 
-The README shows these tables. What is in none of them is accepted and ignored.
+`docs/api.md` shows these tables. What is in none of them is accepted and ignored.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.fakes.programs import PROJECT
-from tests.test_docs import CODE, DOCS, table_rows
+from tests.pages import CODE, DOCS, table_rows
 
 PAGE: Final = (DOCS / "deployment-checklist.md").read_text(encoding="utf-8")
 ROWS: Final = table_rows(PAGE)

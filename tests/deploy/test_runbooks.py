@@ -12,7 +12,7 @@ import yaml
 from opendify.cli import main
 from opendify.settings import SETTINGS
 from tests.fakes.programs import PROJECT
-from tests.test_docs import CODE, DOCS, code_blocks
+from tests.pages import CODE, DOCS, code_blocks
 
 PAGE: Final = (DOCS / "runbooks.md").read_text(encoding="utf-8")
 RULES: Final = PROJECT / "deploy/monitoring/rules/alerts.yml"

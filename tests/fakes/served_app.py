@@ -16,9 +16,9 @@ class _QuietHandler(WSGIRequestHandler):
 
 
 @contextmanager
-def served(app: flask.Flask) -> Iterator[str]:
-    """The base URL, without `/v1`, while the block runs."""
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_QuietHandler)
+def served(app: flask.Flask, port: int = 0) -> Iterator[str]:
+    """The base URL, without `/v1`, while the block runs; without a `port` any is taken."""
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_QuietHandler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
