@@ -14,6 +14,7 @@ from opendify import errors
 from opendify.app import create_app
 from opendify.configuration import model_table
 from opendify.configuration.model_table import OPTIONS, DifyApp
+from opendify.routes.operations import OPERATIONS
 from opendify.settings import PROJECT_FOLDER, SETTINGS
 from opendify.simulator import DEMO_MODELS
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
@@ -181,6 +182,27 @@ def test_every_error_code_has_one_row_that_says_what_to_do(edition: str) -> None
     assert {*codes_of_classes(), *codes_given_by_hand()} - set(named) == set()
     assert len(named) == len(set(named))
     assert all(cell.strip() for row in rows for cell in row)
+
+
+# Which page tells of the endpoints of each group.
+TOPICS: Final = {
+    "Chats and completions": "api",
+    "Files": "files",
+    "Speech": "audio",
+    "Dify's extras": "dify-extras",
+    "For operators": "conversations",
+}
+
+
+@both_editions
+@pytest.mark.parametrize(("tag", "page"), TOPICS.items())
+def test_every_field_of_a_request_is_named_on_its_page(edition: str, tag: str, page: str) -> None:
+    operations = [each for each in OPERATIONS.values() if each.tag == tag]
+    shapes = [shape for each in operations for shape in (each.body, each.form, each.query) if shape]
+    fields = {name for shape in shapes for name in (shape.model_fields if isinstance(shape, type) else shape)}
+    words = re.findall(r"\w+", " ".join(code_words(read_page(f"docs/{page}{edition}"))))
+
+    assert fields - set(words) == set()
 
 
 @both_editions

@@ -100,7 +100,9 @@ _SHARED = (
 CHAT_COMPLETION_PARAMETERS = (
     *_SHARED,
     Parameter(
-        "messages", "honoured", "text, images, files and audio; `input` of a Responses-shaped body as well"
+        "messages",
+        "honoured",
+        "text, images, files and audio; `input` and `instructions` of a Responses-shaped body as well",
     ),
     Parameter("safety_identifier", "honoured", "becomes Dify's `user` where `user` is absent"),
     Parameter("n", "refused in part", "only 1", _several("n")),
