@@ -115,7 +115,7 @@ def test_a_new_version_takes_over_when_it_is_ready(machine: Machine) -> None:
 def test_a_version_that_never_gets_healthy_is_taken_back(machine: Machine) -> None:
     former = machine.running()
 
-    done = machine.deploy("unready", READY_SECONDS="6")
+    done = machine.deploy("unready", READY_SECONDS="12")
 
     assert (done.returncode, machine.running(), machine.is_ready()) == (1, former, True), done.stderr
     assert done.stderr.strip().endswith(f"the new version did not get ready; {former} serves again")

@@ -60,5 +60,7 @@ def save_until_killed(url: str, data_dir: Path, told: Path) -> None:
     store = open_store(url, data_dir)
     with told.open("a", buffering=1) as ids:
         for number in range(1_000_000):
-            assert store.save(conversation(f"id-{number}", updated_at=number), claim="claim")
-            ids.write(f"id-{number}\n")
+            # No id of an earlier process: a server may carry out a last command of one that was killed.
+            id = f"{os.getpid()}-{number}"
+            assert store.save(conversation(id, updated_at=number), claim="claim")
+            ids.write(f"{id}\n")

@@ -13,7 +13,7 @@ from opendify.stores import ConversationStore, StoreUnavailable, open_store
 from tests.stores.conversations import conversation
 from tests.stores.servers import Server, free_port, postgres_server, redis_server
 
-QUICK_SECONDS = 3.0
+QUICK_SECONDS = 8.0
 RECOVERY_SECONDS = 20.0
 
 CALLS: dict[str, Callable[[ConversationStore], object]] = {
