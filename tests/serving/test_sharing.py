@@ -25,6 +25,12 @@ def test_what_every_worker_would_load_is_loaded_and_out_of_the_collectors_sight(
     assert run(program) == "True True\nTrue"
 
 
+def test_a_server_loads_no_command_line_of_its_http_client() -> None:
+    program = "import sys, opendify.app; print('rich' in sys.modules, 'pygments' in sys.modules)"
+
+    assert run(program) == "False False"
+
+
 def test_an_app_without_signed_users_needs_no_cryptography() -> None:
     program = "import sys, opendify.app; print('jwt' in sys.modules, 'cryptography' in sys.modules)"
 
