@@ -66,6 +66,7 @@ class EventStream:
         self._decoder = EventDecoder()
         self._head: Head | None = None
         self._head_at = 0.0
+        self._is_stream = False
         self._error_body = bytearray()
         self._failure: GatewayError | None = None
         self._connection_broke = False
@@ -115,7 +116,7 @@ class EventStream:
             self._receive(0)
             on_over()
             self._go_on_in_background(self._hear_end, lambda: None)
-        elif self._exchange.was_sent and (self._head is None or self._is_stream()):
+        elif self._exchange.was_sent and (self._head is None or self._is_stream):
             self._go_on_in_background(self._stop_and_hear_out, on_over)
         else:
             if not self._exchange.was_sent:
@@ -154,20 +155,23 @@ class EventStream:
         self._was_silent = not items
         if items:
             self._last_byte_at = self._clock()
-        events = [event for item in items for event in self._take(item)]
+        events: list[StreamEvent] = []
+        for item in items:
+            events += self._take(item)
         self._had_event = self._had_event or bool(events)
         return events
 
     def _take(self, item: Arrival) -> list[StreamEvent]:
         if isinstance(item, Head):
             self._head, self._head_at = item, self._clock()
+            self._is_stream = _announces_stream(item)
             if item.status < 500:
                 self._on_contact(None)
         elif item is None:
             self._finish()
         elif self._failure:
             return []  # What follows an unreadable event is not the answer any more.
-        elif self._is_stream():
+        elif self._is_stream:
             return self._decode(item)
         else:
             self._take_error(item)
@@ -178,16 +182,9 @@ class EventStream:
         if len(self._error_body) > _MAX_ERROR_BODY_BYTES and self._head:
             self._failure = error_from_response(self._head.status, b"")
 
-    def _is_stream(self) -> bool:
-        # Gateways between may rename the content type, but what names itself JSON or HTML is no stream.
-        head = self._head
-        return (
-            head is not None and head.status == 200 and not head.content_type.lower().startswith(_NOT_STREAMS)
-        )
-
     def _finish(self) -> None:
         self._at_end = True
-        if self._head is not None and not self._is_stream():
+        if self._head is not None and not self._is_stream:
             self._failure = error_from_response(self._head.status, bytes(self._error_body))
             if isinstance(self._failure, RateLimited) and _SECONDS.fullmatch(self._head.retry_after or ""):
                 self._failure.advise_retry_after(int(self._head.retry_after or ""))
@@ -204,7 +201,7 @@ class EventStream:
 
     def _seconds_left(self) -> float:
         """Until the nearest limit; pings count as bytes, but not as a first event."""
-        if self._head and not self._is_stream():
+        if self._head and not self._is_stream:
             return self._head_at + _ERROR_BODY_SECONDS - self._clock()
         first, idle = self._limits.first_event_seconds, self._limits.idle_seconds
         waiting_until = self._last_byte_at + idle if self._had_event else self._began_at + first
@@ -217,7 +214,7 @@ class EventStream:
     def _slow_error(self) -> GatewayError | None:
         """The error whose status came and whose body does not."""
         head = self._head
-        if head is None or self._is_stream() or self._at_end:
+        if head is None or self._is_stream or self._at_end:
             return None
         too_slow = self._clock() >= self._head_at + _ERROR_BODY_SECONDS
         return error_from_response(head.status, bytes(self._error_body)) if too_slow else None
@@ -260,3 +257,8 @@ class EventStream:
             if any(isinstance(event, _ENDS) for event in events):
                 return True
         return False
+
+
+def _announces_stream(head: Head) -> bool:
+    # Gateways between may rename the content type, but what names itself JSON or HTML is no stream.
+    return head.status == 200 and not head.content_type.lower().startswith(_NOT_STREAMS)

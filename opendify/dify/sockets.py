@@ -207,7 +207,7 @@ class SocketExchange:
         """Whether there is something to do; False after silence, or because the client may have left."""
         wait_seconds = max(0.0, deadline - time.monotonic())
         ready = self._poll.poll(math.ceil(wait_seconds * 1000))
-        return any(file_number != self._client_socket for file_number, _ in ready)
+        return bool(ready) and (len(ready) > 1 or ready[0][0] != self._client_socket)
 
     def _watch(self, events: int) -> None:
         if self._socket is None:
