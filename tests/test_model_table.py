@@ -1,5 +1,6 @@
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ OPTIONS = (
     "api_key, api_key_file, api_base, mode, aliases, inputs, locked_inputs, query_input, output, system, "
     "history, reasoning, steps, citations, hold_back, files, timeout_seconds, max_concurrency, headers, "
     "ca_file, background_model, fallbacks, fallback_on, on_disconnect, description"
+)
+# From 3.13 on Python points at the comma itself.
+LAST_COMMA = (
+    (36, "Illegal trailing comma before end of object")
+    if sys.version_info >= (3, 13)
+    else (37, "Expecting property name enclosed in double quotes")
 )
 
 
@@ -401,7 +408,7 @@ def test_inputs_nested_without_end_are_refused() -> None:
         ),
         pytest.param(
             f'{{"a": {{"api_key": "{SECRET}", "mode": null}},}}',
-            f"at line 1, column {len(SECRET) + 37} (Expecting property name enclosed in double quotes); "
+            f"at line 1, column {len(SECRET) + LAST_COMMA[0]} ({LAST_COMMA[1]}); "
             "remove the comma after the last entry",
             id="last comma",
         ),
