@@ -1,6 +1,7 @@
 """A client's next request, from its first byte until all of it has come; knows no sockets."""
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,12 +24,45 @@ _LONGEST_LINE: Final = 8_190
 # Only forms carry whole files, which are not to be in memory.
 _FORM: Final = re.compile(r"\s*multipart/form-data\b", re.IGNORECASE)
 _LARGEST_COPY: Final = 1 << 20
+# Lines that mean the same to everybody: no name with a `_`, no line that goes on, no control characters.
+_PLAIN_FIELDS: Final = re.compile(
+    rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]+:[ \t\x21-\x7e\x80-\xff]*(?:\r\n(?!\Z)|\Z))+"
+)
 
 
-class _TrustOnce(Request):
-    """Gunicorn's, which looks a client's address up in its lists for every request anew."""
+class _PlainRequest(Request):
+    """Gunicorn's, which looks a client's address up in its lists for every request anew.
+
+    Heads that hold nothing unusual are read in one go; Gunicorn's own parser reads all others.
+    """
 
     unreader: "_Received"
+    # The stubs do not know them.
+    _peer_trusted_for_forwarded: Callable[[], tuple[Mapping[str, str], Sequence[str]]]
+    _apply_header_policy: Callable[..., object]
+
+    def parse_headers(self, data: bytes, from_trailer: bool = False) -> list[tuple[str, str]]:
+        """As in the base class."""
+        fields = None if from_trailer else self._plain_fields(data)
+        if fields is None:
+            return list(super().parse_headers(data, from_trailer=from_trailer))
+        schemes, forwarders = self._peer_trusted_for_forwarded()
+        scheme_state, seen = [False], set[str]()
+        for name, value in fields:
+            if name == "EXPECT" or name in schemes:
+                self._apply_header_policy(name, value, scheme_state, seen, schemes, forwarders)
+        return fields
+
+    def _plain_fields(self, data: bytes) -> list[tuple[str, str]] | None:
+        """Names and values, where each name stands but once, and nothing is too long or too much."""
+        if not _PLAIN_FIELDS.fullmatch(data):
+            return None
+        lines = data.decode("latin-1").split("\r\n")
+        if len(lines) > self.limit_request_fields or len(data) > self.limit_request_field_size:
+            return None
+        parts = [line.partition(":") for line in lines]
+        fields = [(name.upper(), value.strip(" \t")) for name, _, value in parts]
+        return fields if len(dict(fields)) == len(fields) else None
 
     def _peer_is_trusted_proxy(self) -> bool:
         if self.unreader.peer_is_trusted is None:
@@ -43,7 +77,7 @@ class RequestReceiver(RequestParser):
     `next` is for when the request `is_ready`: whole, or refusable as it is.
     """
 
-    mesg_class = _TrustOnce
+    mesg_class: type[Request] = _PlainRequest
 
     def __init__(self, cfg: Config, client: tuple[str, int], limits: ClientLimits) -> None:
         super().__init__(cfg, (), client)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.message import Request
 
 from opendify.errors import FileStorageFull
 from opendify.serving.limits import ClientLimits
@@ -29,8 +30,8 @@ WHOLE = {
 }
 
 
-def _receiver(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> RequestReceiver:
-    limits = ClientLimits(
+def _limits(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> ClientLimits:
+    return ClientLimits(
         head_seconds=1,
         body_seconds=1,
         write_seconds=1,
@@ -39,7 +40,10 @@ def _receiver(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> Re
         most_form_bytes=20 * MOST,
         spool_folder=spool_folder,
     )
-    return RequestReceiver(Config(), ("127.0.0.1", 1), limits)
+
+
+def _receiver(most: int = MOST, spool_folder: Path = Path("/nonexistent")) -> RequestReceiver:
+    return RequestReceiver(Config(), ("127.0.0.1", 1), _limits(most, spool_folder))
 
 
 def _body_of(receiver: RequestReceiver) -> bytes:
@@ -209,3 +213,56 @@ class TestLargeForms:
         assert receiver.is_ready
         with pytest.raises(FileStorageFull):
             next(receiver)
+
+
+class _Gunicorns(RequestReceiver):
+    """Every head is read by Gunicorn's own parser."""
+
+    mesg_class = Request
+
+
+HEADS = {
+    "of a client": b"Host: here\r\nContent-Type: application/json\r\nX-Stainless-Lang: python\r\n"
+    b"Authorization:Bearer k \r\nContent-Length: 0",
+    "values of all kinds": b"Host: h\xc3\xa9re\r\nX-Empty:\r\nX-Tab: a\tb\r\nX-Colon: a:b: c",
+    "a name twice": b"Host: here\r\nX-Two: 1\r\nx-two: 2",
+    "Host twice": b"Host: here\r\nhost: there",
+    "a folded line": b"Host: here\r\nX-Long: one\r\n two",
+    "a space before the colon": b"Host : here",
+    "no colon": b"Host: here\r\nX-None",
+    "no name": b"Host: here\r\n: none",
+    "an underscore": b"Host: here\r\nX_Real: 1\r\nX-Real: 2",
+    "letters of no name": b"Host: here\r\nX-\xdf: 1",
+    "a control character": b"Host: here\r\nX-Bell: \x07",
+    "NUL": b"Host: here\r\nX-Nul: a\x00b",
+    "an LF alone": b"Host: here\r\nX-One: a\nX-Two: b",
+    "a CR alone": b"Host: here\r\nX-One: a\rX-Two: b",
+    "consent": b"Host: here\r\nExpect: 100-Continue\r\nContent-Length: 3",
+    "another expectation": b"Host: here\r\nExpect: wonders",
+    "a scheme": b"Host: here\r\nX-Forwarded-Proto: https",
+    "two schemes": b"Host: here\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Ssl: off",
+    "chunks and a length": b"Host: here\r\nTransfer-Encoding: chunked\r\nContent-Length: 3",
+    "two lengths": b"Content-Length: 3\r\nContent-Length: 3",
+    "no length": b"Content-Length: -3",
+    "too many": b"\r\n".join(b"X-%d: 1" % number for number in range(101)),
+    "too long": b"Host: here\r\nX-Long: " + b"x" * 8_200,
+    "many and long": b"\r\n".join(b"X-%d: %b" % (number, b"x" * 200) for number in range(99)),
+}
+
+
+@pytest.mark.parametrize("peer", ["127.0.0.1", "203.0.113.9"], ids=["a trusted peer", "a stranger"])
+@pytest.mark.parametrize("fields", HEADS.values(), ids=HEADS)
+def test_a_head_means_what_it_means_to_gunicorn(fields: bytes, peer: str) -> None:
+    sent = b"POST /v1/chat/completions HTTP/1.1\r\n" + fields + b"\r\n\r\n"
+
+    assert _meaning(RequestReceiver, sent, peer) == _meaning(_Gunicorns, sent, peer)
+
+
+def _meaning(kind: type[RequestReceiver], sent: bytes, peer: str) -> object:
+    receiver = kind(Config(), (peer, 1), _limits())
+    receiver.feed(sent)
+    try:
+        request = next(receiver)
+    except (ParseException, StopIteration) as error:
+        return type(error), str(error)
+    return request.headers, request.scheme, receiver.awaits_consent, receiver.is_whole
