@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
+from werkzeug.routing import MapAdapter
 
 from opendify.access.keys import ensure_secret
 from opendify.access.opening import ACCESS, Access, open_access
@@ -216,6 +217,12 @@ def _rejoining_tools(parts: _Parts) -> RejoiningTools:
 
 
 class _App(flask.Flask):
+    def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
+        """No route depends on the host, which Flask would read twice, check and encode."""
+        if request is None:
+            return super().create_url_adapter(None)
+        return MapAdapter(self.url_map, "", "/", "", "http", request.path, request.method)
+
     def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
         """Nothing in here is a coroutine, which Flask would find out anew in each request."""
         return func

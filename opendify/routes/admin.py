@@ -18,6 +18,7 @@ from opendify.conversation_admin.administration import (
 from opendify.errors import GatewayError, InvalidRequest
 from opendify.routes.answers import json_response, parse
 from opendify.stores.base import StoreUnavailable
+from opendify.telemetry.requests import observation
 
 _MOST_RECENT = 1_000
 _STORE_RETRY_SECONDS = 5
@@ -106,7 +107,7 @@ class _Routes:
 
     def _note(self, action: str, **facts: object) -> None:
         """One line for each thing that an admin changed; never a person's name."""
-        ids = {"caller": flask.g.admin, "request_id": flask.g.request_id}
+        ids = {"caller": flask.g.admin, "request_id": observation().request_id}
         self._audit.note("admin action", action=action, **ids, **facts)
 
 
@@ -117,7 +118,7 @@ def _answer_store_unavailable(error: StoreUnavailable) -> ResponseReturnValue:
         code="store_unavailable",
         retry_after_seconds=_STORE_RETRY_SECONDS,
     )
-    flask.g.log_fields["error"] = ours.code
+    observation().minor_error = ours.code
     return json_response(ours.to_body(), 503, ours.headers())
 
 

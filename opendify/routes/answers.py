@@ -68,14 +68,11 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     first = next(beginning)
     ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
     response = ReadyResponse(chain((first,), beginning, frames), headers=[*STREAM_HEADERS, *ids.items()])
-    log_fields = flask.g.log_fields
     STREAMS.add()
 
     def close() -> None:
         frames.close()
         STREAMS.add(by=-1)
-        if stream.failure:
-            log_fields["error"] = stream.failure.code
 
     response.call_on_close(close)
     return response
@@ -114,7 +111,6 @@ def register_error_handlers(app: flask.Flask, keys: KeyRing) -> None:
 
 
 def _answer_gateway_error(error: GatewayError) -> flask.Response:
-    flask.g.log_fields["error"] = error.code
     observation().error = error
     model = _in_header(error.model)
     headers = {**error.headers(), "X-OpenDify-Model": model} if model else error.headers()

@@ -18,6 +18,8 @@ from opendify.routes.forms import read_file_form
 from opendify.routes.paths import DEPLOYMENT
 from opendify.routes.people import People
 from opendify.serving.request_body import read_body
+from opendify.telemetry.observation import Observation
+from opendify.telemetry.requests import observation
 from opendify.wire.openai_audio import (
     SpeechRequest,
     TranscriptionRequest,
@@ -122,30 +124,30 @@ def _transcript(text: str, request: TranscriptionRequest) -> flask.Response:
 
 def _spoken(speech: Speech, *, as_events: bool) -> flask.Response:
     # The pieces leave when the request's context is gone.
-    log_fields = flask.g.log_fields
+    observed = observation()
     if as_events:
-        response = flask.Response(_events(speech, log_fields), headers=STREAM_HEADERS)
+        response = flask.Response(_events(speech, observed), headers=STREAM_HEADERS)
     else:
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        audio = _audio(speech, log_fields)
+        audio = _audio(speech, observed)
         response = flask.Response(audio, headers=headers, content_type=speech.content_type)
     response.call_on_close(speech.close)
     return response
 
 
-def _events(speech: Speech, log_fields: dict[str, object]) -> Iterator[bytes]:
+def _events(speech: Speech, observed: Observation) -> Iterator[bytes]:
     try:
         yield from speech_frames(speech.pieces)
     except GatewayError as error:
-        log_fields["error"] = error.code
+        observed.minor_error = error.code
         yield frame(encode_json(error.to_body()))
 
 
-def _audio(speech: Speech, log_fields: dict[str, object]) -> Iterator[bytes]:
+def _audio(speech: Speech, observed: Observation) -> Iterator[bytes]:
     """The bytes; where they break off, so does the connection, since nothing else would tell."""
     try:
         yield from speech.pieces
     except GatewayError as error:
-        log_fields["error"] = error.code
+        observed.minor_error = error.code
         # What servers take for a client that left: they end the connection without a word.
         raise ConnectionResetError(errno.ECONNRESET, error.message) from error

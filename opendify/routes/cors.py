@@ -25,20 +25,18 @@ def install_cors(app: flask.Flask, settings: Settings, keys: KeyRing) -> None:
     allowed = settings.cors_origins
     if allowed is None:
         allowed = () if keys.is_open else ("*",)
+    is_open = "*" in allowed
 
     def preflight() -> flask.Response | None:
         return flask.Response(status=204) if flask.request.method == "OPTIONS" else None
 
     def mark(response: flask.Response) -> flask.Response:
-        origin = flask.request.headers.get("Origin", "")
-        if "*" not in allowed:
+        origin = "*" if is_open else flask.request.headers.get("Origin", "")
+        if not is_open:
             response.vary.add("Origin")
-        if "*" in allowed:
-            response.headers.add("Access-Control-Allow-Origin", "*")
-        elif origin in allowed:
-            response.headers.add("Access-Control-Allow-Origin", origin)
-        else:
+        if origin not in allowed:
             return response
+        response.headers.add("Access-Control-Allow-Origin", origin)
         response.headers.add("Access-Control-Expose-Headers", _EXPOSED)
         if flask.request.method == "OPTIONS":
             _permit(response)

@@ -16,7 +16,7 @@ from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
-from opendify.telemetry.requests import observation
+from opendify.telemetry.requests import observation, this_request
 
 _NOTHING_NAMED = BodyIdentity()
 
@@ -37,14 +37,14 @@ class People:
             Unauthorized: No key, or one that is not ours.
             GatewayError: As `KeyRing.authenticate`.
         """
-        request = flask.request
+        request = this_request()
         caller = self._keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
         observation().key = caller.id
         return caller
 
     def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
-        request = flask.request
+        request = this_request()
         headers = RequestHeaders(request.environ)
         context = read_client_context(headers, named, self._rules)
         question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)

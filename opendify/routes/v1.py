@@ -12,6 +12,7 @@ from opendify.routes.answers import dify_headers, event_stream, json_response
 from opendify.routes.paths import DEPLOYMENT
 from opendify.routes.people import People
 from opendify.serving.request_body import read_body
+from opendify.telemetry.requests import this_request
 from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
 from opendify.wire.openai_completions import CompletionRequest
 from opendify.wire.openai_errors import parse_request
@@ -26,7 +27,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Bluep
     @blueprint.post("/chat/completions")
     def create_chat_completion() -> ResponseReturnValue:
         caller = people.caller()
-        raw = read_body(flask.request)
+        raw = read_body(this_request())
         body = _with_deployment(parse_request(ChatCompletionRequest, raw))
         person = people.person(caller, raw, _identity(body, body.safety_identifier))
         people.enter(person)
@@ -37,7 +38,7 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Bluep
     @blueprint.post("/completions")
     def create_completion() -> ResponseReturnValue:
         caller = people.caller()
-        raw = read_body(flask.request)
+        raw = read_body(this_request())
         body = _with_deployment(parse_request(CompletionRequest, raw))
         person = people.person(caller, raw, _identity(body))
         people.enter(person)
@@ -70,8 +71,10 @@ def _identity(body: SamplingParameters, safety_identifier: object = None) -> Bod
 
 def _with_deployment(body: _RequestT) -> _RequestT:
     """Azure's clients may leave the model to the URL."""
+    if body.model:
+        return body
     deployment: str = flask.request.environ.get(DEPLOYMENT, "")
-    if body.model or not deployment:
+    if not deployment:
         return body
     return body.model_copy(update={"model": deployment})
 

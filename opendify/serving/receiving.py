@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from gunicorn.config import Config
 from gunicorn.http.body import ChunkedReader, LengthReader
@@ -77,7 +77,7 @@ class RequestReceiver(RequestParser):
     `next` is for when the request `is_ready`: whole, or refusable as it is.
     """
 
-    mesg_class: type[Request] = _PlainRequest
+    mesg_class: ClassVar[type[Request]] = _PlainRequest
 
     def __init__(self, cfg: Config, client: tuple[str, int], limits: ClientLimits) -> None:
         super().__init__(cfg, (), client)

@@ -103,6 +103,8 @@ class Observation:
     completion_tokens: int = 0
     is_whole: bool = False
     error: GatewayError | None = None
+    minor_error: str | None = None
+    """The code of one that is shown in the log, and not counted."""
     trace: "RequestTrace | None" = None
     runs: list[RunRecord] = field(default_factory=list)
 

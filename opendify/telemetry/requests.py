@@ -4,8 +4,10 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
+from functools import partial
 
 import flask
+from flask.globals import request_ctx
 
 from opendify.telemetry.logs import REQUEST_LOGGER
 from opendify.telemetry.observation import NO_MODEL, Observation
@@ -17,13 +19,15 @@ logger = logging.getLogger(REQUEST_LOGGER)
 def observe_requests(app: flask.Flask, tracing: Tracing | None = None) -> None:
     """Give every answer, errors included, its `x-request-id`, and tell of it when its last byte left."""
 
-    def trace() -> None:
-        if tracing:
-            observation().trace = tracing.begin(flask.request.method, flask.request.headers)
-
     app.before_request(_begin)
-    app.before_request(trace)
+    if tracing:
+        app.before_request(partial(_begin_trace, tracing))
     app.after_request(_finish)
+
+
+def this_request() -> flask.Request:
+    """The request at hand; `flask.request` looks for it with each of its names."""
+    return request_ctx.request
 
 
 def observation() -> Observation:
@@ -32,26 +36,28 @@ def observation() -> Observation:
     return observed
 
 
+def _begin_trace(tracing: Tracing) -> None:
+    observation().trace = tracing.begin(flask.request.method, flask.request.headers)
+
+
 def _begin() -> None:
-    flask.g.request_id = f"req_{secrets.token_hex(12)}"
-    flask.g.log_fields = {}
     flask.g.observation = Observation(
-        request_id=flask.g.request_id, began_at=time.monotonic(), method=flask.request.method
+        request_id=f"req_{secrets.token_hex(12)}", began_at=time.monotonic(), method=flask.request.method
     )
 
 
 def _finish(response: flask.Response) -> flask.Response:
-    response.headers.add("x-request-id", flask.g.request_id)
-    observed, more_fields = observation(), flask.g.log_fields
+    observed, rule = observation(), flask.request.url_rule
+    response.headers.add("x-request-id", observed.request_id)
     # The rule, since a path may name a person.
-    observed.route = flask.request.url_rule.rule if flask.request.url_rule else "none"
+    observed.route = rule.rule if rule else "none"
     observed.status = response.status_code
     observed.first_byte_at = time.monotonic()
 
     def end() -> None:
         observed.end()
         if logger.isEnabledFor(logging.INFO):
-            logger.info("request ended", extra={**_fields(observed), **more_fields})
+            logger.info("request ended", extra=_fields(observed))
 
     response.call_on_close(end)
     return response
@@ -71,7 +77,7 @@ def _fields(seen: Observation) -> Mapping[str, object]:
     }
     sometimes = {
         "key": seen.key,
-        "error": seen.error.code if seen.error else None,
+        "error": seen.error.code if seen.error else seen.minor_error,
         **(_chat_fields(seen) if seen.model != NO_MODEL else {}),
     }
     return {**always, **{name: value for name, value in sometimes.items() if value}}
