@@ -14,12 +14,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import quantiles
 from typing import Final
 
 import psutil
+from msgspec import structs
 
 from opendify.conversations.fingerprint import MESSAGE_DIGEST_BYTES, context_digest, fingerprint
 from opendify.conversations.matching import Scope
@@ -117,7 +118,7 @@ def _cost_of_turns(what: str, store: SQLiteStore, keys: Sequence[str], rng: rand
         began = time.perf_counter()
         found = store.claim_match(key, claim=_CLAIM, until=now + _CLAIM_SECONDS)
         claimed = time.perf_counter()
-        moved = replace(
+        moved = structs.replace(
             found or _conversation(number, rng), match_key=rng.randbytes(16).hex(), updated_at=now
         )
         ready = time.perf_counter()

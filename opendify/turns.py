@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from msgspec import structs
+
 from opendify.conversations.fingerprint import Transcript, append_recent, context_digest, fingerprint
 from opendify.conversations.identity import ClientContext
 from opendify.conversations.matching import Scope, continued_by_chat
@@ -196,7 +198,8 @@ class ConversationTurn:
         """See `HeldTurn.text`."""
         request, turn = self._request, self._request.turn
         if self.conversation_id is None:
-            return _first_text(request, self._tools, replace(turn, history=self._recovered or turn.history))
+            whole = replace(turn, history=self._recovered) if self._recovered else turn
+            return _first_text(request, self._tools, whole)
         max_chars = self._tools.replay_max_chars
         return later_turn_text(
             turn, request.app, request.profile, max_chars=max_chars, templates=self._tools.templates
@@ -225,7 +228,7 @@ class ConversationTurn:
         place = f"{self._scope.key}\0{conversation_id}"
         digest = hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=12)
         now = self._tools.now()
-        row = replace(
+        row = structs.replace(
             self._new_row(conversation_id, now),
             id=digest.hexdigest(),
             # Behind a row that the store, being down, did not find, but not so old as to be forgotten.
@@ -366,7 +369,7 @@ class ConversationTurn:
             return
         known = self._stored_after_all(conversation_id) or self._conversation
         before = known or self._new_row(conversation_id, now)
-        moved = replace(
+        moved = structs.replace(
             before,
             match_key=match_key,
             recent=recent,

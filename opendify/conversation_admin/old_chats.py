@@ -2,7 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from opendify.conversations.fingerprint import fingerprint
 from opendify.conversations.identity import ClientContext, dify_user
@@ -95,7 +97,7 @@ def with_transcript(
     questions = sum(message.role == "user" for message in held)
     is_whole = bool(said.recent) and questions < _MOST_QUESTIONS
     match_key = scope.match_key(said, b"") if is_whole else ""
-    return replace(row, recent=said.recent, turns=questions, match_key=match_key)
+    return structs.replace(row, recent=said.recent, turns=questions, match_key=match_key)
 
 
 def _without_tasks(messages: Iterable[HistoryMessage]) -> Iterator[HistoryMessage]:

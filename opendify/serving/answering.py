@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 BODY: Final = "opendify.body"
 """Where the environment holds a body that was received as a whole, as bytes."""
 
-_VALUES: Final = re.compile(r"[ \t\x21-\x7e\x80-\xff\n]*")
+# Lines without blanks at either end.
+_VALUES: Final = re.compile(r"(?:(?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?(?:\n|\Z))*")
 # Headers that are something else in WSGI's environment; the last comes from trusted proxies only.
 _PLACES: Final = {
     "CONTENT-TYPE": "CONTENT_TYPE",
     "CONTENT-LENGTH": "CONTENT_LENGTH",
     "SCRIPT_NAME": "SCRIPT_NAME",
 }
-_LENGTH_OF_CONTENT_LENGTH: Final = len("content-length")
 _LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -120,16 +120,16 @@ class PlainAnswer(wsgi.Response):
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """As in the base class, which looks at each value by itself."""
         headers = list(headers)
+        names = [name for name, _ in headers]
         # No value may hold the line ends that join them here.
         values = "\n".join([value for _, value in headers])
         is_well_formed = _VALUES.fullmatch(values) and values.count("\n") == len(headers) - 1
-        if not (is_well_formed and all(_is_ordinary(name) for name, _ in headers)):
+        if not (is_well_formed and all(map(_is_ordinary, names))):
             super().process_headers(headers)
             return
-        for name, value in headers:
-            if len(name) == _LENGTH_OF_CONTENT_LENGTH and name.lower() == "content-length":
-                self.response_length = int(value)
-        self.headers = [*self.headers, *[(name, value.strip(" \t")) for name, value in headers]]
+        if "Content-Length" in names:
+            self.response_length = int(headers[names.index("Content-Length")][1])
+        self.headers = [*self.headers, *headers]
 
     def default_headers(self) -> list[str]:
         """As in the base class, but the date is written once a second."""
@@ -147,8 +147,8 @@ class PlainAnswer(wsgi.Response):
         """Have them leave with what is written next."""
         if self.headers_sent:
             return
-        lines = "".join([f"{name}: {value}\r\n" for name, value in self.headers])
-        self._unsent = f"{''.join(self.default_headers())}{lines}\r\n".encode("latin-1")
+        lines = "\r\n".join([*map(": ".join, self.headers), "", ""])
+        self._unsent = f"{''.join(self.default_headers())}{lines}".encode("latin-1")
         self.headers_sent = True
 
     def sendfile(self, respiter: wsgi.FileWrapper) -> bool:  # noqa: ARG002 - The base's signature.
@@ -185,8 +185,9 @@ class PlainAnswer(wsgi.Response):
 
 @functools.lru_cache(maxsize=256)
 def _is_ordinary(name: str) -> bool:
-    """Whether a header so called is nothing but passed on."""
-    return bool(TOKEN_RE.fullmatch(name)) and not is_hoppish(name)
+    """Whether a header so called is passed on as it is; the length is read where it is so written."""
+    is_known = name == "Content-Length" or name.lower() != "content-length"
+    return is_known and bool(TOKEN_RE.fullmatch(name)) and not is_hoppish(name)
 
 
 @functools.lru_cache(maxsize=2)

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 
 class StoreUnavailable(Exception):
     """The store cannot be reached or cannot answer; the cause is kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredConversation:
+class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A Dify conversation, whose it is, and what of a transcript it has seen.
 
     Times are Unix seconds. `scope` is the digest of model, caller, user and chat id;

@@ -1,9 +1,11 @@
 """Log lines: a constant message, then what varies as `name=value`; never contents, headers or keys."""
 
+import functools
 import json
 import logging
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -51,6 +53,10 @@ class TextFormatter(_Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s - %(levelname)s - %(message)s")
 
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        """See `logging.Formatter.formatTime`; the same, a second written once."""
+        return f"{_second(int(record.created))},{int(record.msecs):03d}"
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatMessage`."""
         values = " ".join(f"{name}={_shown(value)}" for name, value in _extras(record).items())
@@ -63,9 +69,9 @@ class JsonFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
-            "time": time.replace("+00:00", "Z"),
+            "time": moment.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -100,10 +106,20 @@ def configure_logging(level: str, logs: LogSettings | None = None) -> None:
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(level=level.upper(), handlers=handlers, force=True)
+    _gather_only_what_is_shown()
     logging.getLogger(REQUEST_LOGGER).disabled = not logs.requests
     # httpx logs every URL at info, httpcore every byte at debug, and botocore what it signs.
     for noisy in ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _gather_only_what_is_shown() -> None:
+    """No line tells of threads, processes or files of code.
+
+    Source: https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging._srcfile = None  # noqa: SLF001 - The documentation's own advice.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def _to(stream: TextIO, chooses: Callable[[logging.LogRecord], bool]) -> logging.Handler:
@@ -139,6 +155,11 @@ def _no_requests(record: logging.LogRecord) -> bool:
 
 def _extras(record: logging.LogRecord) -> Mapping[str, object]:
     return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+
+
+@functools.lru_cache(maxsize=2)
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))
 
 
 def _shown(value: object) -> str:

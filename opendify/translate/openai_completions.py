@@ -6,7 +6,7 @@ Source: https://platform.openai.com/docs/api-reference/completions
 from collections.abc import Sequence
 
 from opendify.errors import InvalidRequest
-from opendify.translate.parameters import COMPLETION_PARAMETERS, refuse_unsupported
+from opendify.translate.parameters import COMPLETION_REFUSALS, refuse_unsupported
 from opendify.translate.reply_writer import Shape, whole_object
 from opendify.translate.turn import FinishReason, Reply, Turn
 from opendify.wire.openai_completions import CompletionRequest
@@ -19,7 +19,7 @@ def read_prompt(request: CompletionRequest) -> Turn:
         InvalidRequest: No prompt, several, an empty one, token lists, or a parameter
             that cannot be served.
     """
-    refuse_unsupported(COMPLETION_PARAMETERS, request)
+    refuse_unsupported(COMPLETION_REFUSALS, request)
     prompt = request.prompt
     if isinstance(prompt, list):
         prompt = _only_prompt(prompt)

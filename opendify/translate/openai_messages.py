@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from opendify.errors import InvalidRequest
 from opendify.translate.attachments import attachment_digest, attachment_name, read_attachment
-from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, refuse_unsupported
+from opendify.translate.parameters import CHAT_COMPLETION_REFUSALS, refuse_unsupported
 from opendify.translate.turn import Attachment, HistoryMessage, HistoryRole, Turn
 from opendify.wire.openai_chat import (
     ChatCompletionRequest,
@@ -37,7 +37,7 @@ def read_turn(request: ChatCompletionRequest) -> Turn:
         InvalidRequest: No messages, an empty newest message, an unreadable file in it,
             or a parameter that cannot be served.
     """
-    refuse_unsupported(CHAT_COMPLETION_PARAMETERS, request)
+    refuse_unsupported(CHAT_COMPLETION_REFUSALS, request)
     messages, param = _messages(request)
     newest = _index_of_newest(messages)
     instructions = [request.instructions] if request.instructions else []

@@ -3,7 +3,7 @@
 `docs/api.md` shows these tables. What is in none of them is accepted and ignored.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,19 +24,22 @@ class Parameter:
     refusal: Refusal | None = None
 
 
-def refuse_unsupported(parameters: tuple[Parameter, ...], request: object) -> None:
+def refusals_of(parameters: tuple[Parameter, ...]) -> Mapping[str, Refusal]:
+    """By name, those of a table that there are."""
+    return {each.name: each.refusal for each in parameters if each.refusal}
+
+
+def refuse_unsupported(refusals: Mapping[str, Refusal], request: object) -> None:
     """Check the values that would change the meaning of an answer.
 
     Raises:
         InvalidRequest: With the parameter's name as `param` and `unsupported_value`.
     """
-    for parameter in parameters:
-        value = getattr(request, parameter.name, None) if parameter.refusal else None
-        if parameter.refusal is None or value is None:
-            continue
-        reason = parameter.refusal(value)
+    for name, refuse in refusals.items():
+        value = getattr(request, name, None)
+        reason = None if value is None else refuse(value)
         if reason:
-            raise InvalidRequest(reason, param=parameter.name, code="unsupported_value")
+            raise InvalidRequest(reason, param=name, code="unsupported_value")
 
 
 def _audio(value: object) -> str | None:
@@ -136,3 +139,6 @@ COMPLETION_PARAMETERS = (
     Parameter("echo", "honoured", "the prompt stands in front of the answer"),
     Parameter("suffix", "ignored", "accepted"),
 )
+
+CHAT_COMPLETION_REFUSALS = refusals_of(CHAT_COMPLETION_PARAMETERS)
+COMPLETION_REFUSALS = refusals_of(COMPLETION_PARAMETERS)

@@ -4,8 +4,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import RLock
+
+from msgspec import structs
 
 from opendify.stores import StoredConversation, StoreStatistics, StoreUnavailable
 
@@ -36,7 +38,7 @@ class MemoryStore:
             if id not in self._rows or (id in self._claims and self._claims[id][1] > now):
                 return None
             if id in self._claims:
-                self._rows[id] = replace(self._rows[id], match_key="", recent=b"")
+                self._rows[id] = structs.replace(self._rows[id], match_key="", recent=b"")
             self._claims[id] = (claim, until)
             return self._rows[id]
 

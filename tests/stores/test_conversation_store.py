@@ -1,9 +1,9 @@
 """What every conversation store does, over each of them."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import pytest
+from msgspec import structs
 
 from opendify.stores import ConversationStore, StoredConversation, StoreStatistics
 from tests.stores.conversations import conversation
@@ -64,7 +64,7 @@ def test_a_conversation_with_defaults_comes_back_as_it_was_saved(store: Conversa
     ],
 )
 def test_ids_and_names_of_any_text_are_found_again(store: ConversationStore, text: str) -> None:
-    fields = {field.name: text for field in dataclasses.fields(StoredConversation) if field.type is str}
+    fields = {field.name: text for field in structs.fields(StoredConversation) if field.type is str}
     saved = StoredConversation(**fields)  # type: ignore[arg-type] # All of them are texts.
 
     fill(store, saved)

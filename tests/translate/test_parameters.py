@@ -3,6 +3,7 @@ import pytest
 from opendify.errors import InvalidRequest
 from opendify.translate.parameters import (
     CHAT_COMPLETION_PARAMETERS,
+    CHAT_COMPLETION_REFUSALS,
     COMPLETION_PARAMETERS,
     Parameter,
     refuse_unsupported,
@@ -18,7 +19,7 @@ TABLES = pytest.mark.parametrize(
 
 
 def chat(**body: object) -> None:
-    refuse_unsupported(CHAT_COMPLETION_PARAMETERS, ChatCompletionRequest.model_validate(body))
+    refuse_unsupported(CHAT_COMPLETION_REFUSALS, ChatCompletionRequest.model_validate(body))
 
 
 @pytest.mark.parametrize(
