@@ -45,7 +45,7 @@ from opendify.routes.openapi import openapi_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
-from opendify.routes.security_headers import install_security_headers
+from opendify.routes.security_headers import SecurityHeaders
 from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
@@ -108,7 +108,8 @@ def create_app(
         app.register_blueprint(metrics_blueprint(METRICS, settings, parts.access.keys, admin, clock))
     # Flask's own way to put a middleware in front of an app.
     paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
-    app.wsgi_app = SlotKeeper(ClosingConnections(paths), slots)  # type: ignore[method-assign]
+    answering = ClosingConnections(SecurityHeaders(paths))
+    app.wsgi_app = SlotKeeper(answering, slots)  # type: ignore[method-assign]
     return app
 
 
@@ -183,7 +184,6 @@ def _make_bare_app(settings: Settings, access: Access) -> flask.Flask:
     app.url_map.merge_slashes = False
     observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
     install_cors(app, settings, access.keys)
-    install_security_headers(app)
     register_error_handlers(app, access.keys)
     return app
 

@@ -311,8 +311,9 @@ class Gateway:
 
     def _apps_for(self, app: DifyApp, person: Person) -> Sequence[DifyApp]:
         """The app that was asked for, then those that may answer in its place, for this person."""
-        if person.context.conversation_id:
-            return [app]  # No other app knows that conversation.
+        # No other app knows a conversation of this one's.
+        if not app.fallbacks or person.context.conversation_id:
+            return [app]
         fallbacks = (self._settings.find_model(name) for name in app.fallbacks)
         may_use = person.caller.may_use
         return list(dict.fromkeys([app, *(each for each in fallbacks if each and may_use(each.name))]))
@@ -379,7 +380,8 @@ class Gateway:
     ) -> DifyRequest:
         # Dify gives a file only to the user who uploaded it.
         handed = files.hand_over(asked.app, asked.profile, held.user, asked.turn.inputs)
-        _refuse_the_gone(person)
+        if handed.files:
+            _refuse_the_gone(person)
         return build_request(
             handed.beside(held.text),
             asked.app,

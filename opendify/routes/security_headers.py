@@ -1,8 +1,11 @@
 """What browsers are told of every answer: that it is no page, and nobody else's."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import flask
+from opendify.serving.heads import Fields, HeadMiddleware
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -10,15 +13,12 @@ _HEADERS: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox"),
     ("Referrer-Policy", "no-referrer"),
 )
+_NOT_KEPT: Final = (*_HEADERS, ("Cache-Control", "no-store"))
 
 
-def install_security_headers(app: flask.Flask) -> None:
-    """Mark every answer, errors and streams too; what may be kept says so itself."""
+class SecurityHeaders(HeadMiddleware):
+    """Marks every answer, errors and streams too; what may be kept says so itself."""
 
-    @app.after_request
-    def mark(response: flask.Response) -> flask.Response:
-        headers = response.headers
-        headers.extend(_HEADERS)
-        if "Cache-Control" not in headers:
-            headers["Cache-Control"] = "no-store"
-        return response
+    def fields(self, headers: Fields, start_response: "StartResponse") -> Fields:  # noqa: ARG002 - The base's.
+        """As in the base class."""
+        return [*headers, *(_HEADERS if "Cache-Control" in dict(headers) else _NOT_KEPT)]

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from itertools import islice
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,7 @@ from opendify.settings.logs import LogSettings
 REQUEST_LOGGER: Final = "opendify.requests"
 """Its lines are the access log: one a request."""
 
+_STANDARD_FIRST = len(vars(logging.makeLogRecord({})))
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # Errors of the world outside: what these say of themselves is for operators, and none of it is a client's.
 _OPEN_ABOUT_THEMSELVES = ("redis", "sqlite3", "psycopg", "psycopg_pool", "ssl", "socket", "httpx", "httpcore")
@@ -59,7 +61,7 @@ class TextFormatter(_Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatMessage`."""
-        values = " ".join(f"{name}={_shown(value)}" for name, value in _extras(record).items())
+        values = " ".join([f"{name}={_shown(value)}" for name, value in _extras(record).items()])
         message = super().formatMessage(record)
         return f"{message} {values}" if values else message
 
@@ -154,7 +156,9 @@ def _no_requests(record: logging.LogRecord) -> bool:
 
 
 def _extras(record: logging.LogRecord) -> Mapping[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    # They come behind what every record has, among what formatters add.
+    more = islice(vars(record).items(), _STANDARD_FIRST, None)
+    return {name: value for name, value in more if name not in _STANDARD}
 
 
 @functools.lru_cache(maxsize=2)
