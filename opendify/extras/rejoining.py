@@ -1,7 +1,6 @@
 """The rest of a workflow's run whose stream was dropped: listened to again, as a stream of chunks."""
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -85,8 +84,8 @@ class Rejoiner:
             may_be_moderated=may_be_moderated(profile),
         )
         publish = self._more.publisher_for(app, person.caller, partial(_refuse_the_gone, person))
-        no_stops: Sequence[str] = ()
-        return ReplyPipeline(reader, reply_filters(app.reasoning, no_stops, app.citations, publish))
+        filters = reply_filters(app.reasoning, (), app.citations, publish, app.api_base)
+        return ReplyPipeline(reader, filters)
 
     def _writer(self, asked: Rejoining) -> ReplyWriter:
         return ReplyWriter(

@@ -1,6 +1,7 @@
 """Reader and filters of one stream behind one `feed`."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from opendify.errors import GatewayError
 from opendify.records import AppProfile
@@ -10,11 +11,15 @@ from opendify.translate.dify_reply import ReplyReader, reply_reader
 from opendify.translate.file_links import FileLinks, Publish, as_it_is
 from opendify.translate.held_back import HeldBackReader
 from opendify.translate.human_input import PausedRun
+from opendify.translate.relative_links import RelativeLinks
 from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta, TextDeltas
 from opendify.wire import dify
+
+WRITE_LINKS: Final = frozenset({"advanced-chat", "workflow"})
+"""The modes whose apps print files into their text themselves."""
 
 
 def reply_filters(
@@ -22,8 +27,12 @@ def reply_filters(
     stop: Sequence[str],
     citations: CitationStyle = "annotations",
     publish: Publish = as_it_is,
+    files_base: str | None = None,
 ) -> list[ReplyFilter]:
-    """What a model's options and a request want done with the events, in order."""
+    """What a model's options and a request want done with the events, in order.
+
+    `files_base` is the address of Dify's API, for apps that write links to files into their text.
+    """
     filters: dict[Reasoning, list[ReplyFilter]] = {
         "separate": [ThoughtSplitter(), StepLines()],
         "drop": [ThoughtSplitter(), ThoughtDropper()],
@@ -31,7 +40,8 @@ def reply_filters(
     }
     cutters = [StopCutter(stop)] if stop else []
     # First, so that text which another filter holds stays in front of a file behind it.
-    return [FileLinks(publish), *filters[reasoning], *cutters, *citation_filters(citations)]
+    links = [RelativeLinks(files_base)] if files_base else []
+    return [FileLinks(publish), *links, *filters[reasoning], *cutters, *citation_filters(citations)]
 
 
 def build_pipeline(
@@ -41,7 +51,8 @@ def build_pipeline(
     reader = reply_reader(profile.mode, app.output, app.steps)
     if app.hold_back and profile.is_moderated is not False:
         reader = HeldBackReader(reader)
-    return ReplyPipeline(reader, reply_filters(app.reasoning, stop, app.citations, publish))
+    files_base = app.api_base if profile.mode in WRITE_LINKS else None
+    return ReplyPipeline(reader, reply_filters(app.reasoning, stop, app.citations, publish, files_base))
 
 
 class ReplyPipeline:
@@ -50,9 +61,7 @@ class ReplyPipeline:
     def __init__(self, reader: ReplyReader, filters: Sequence[ReplyFilter]) -> None:
         self._reader = reader
         self._filters = filters
-        self._watchers = [each.lets_pass for each in filters if each.lets_pass]
-        # There is nearly always one.
-        self._lets_pass = self._watchers[0] if len(self._watchers) == 1 else self._all_let_pass
+        self._lets_pass = _all_of([each.lets_pass for each in filters if each.lets_pass])
         self.ended = False
         """True once `ReplyEnded` was given; nothing follows it."""
 
@@ -98,9 +107,6 @@ class ReplyPipeline:
         """What the end of the stream says; raises as `ReplyReader.close` does."""
         yield from self._pass(self._reader.close())
 
-    def _all_let_pass(self, text: str) -> bool:
-        return all(lets_pass(text) for lets_pass in self._watchers)
-
     def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
         try:
             for reply in replies:
@@ -119,3 +125,13 @@ class ReplyPipeline:
         for reply_filter in self._filters:
             replies = [out for each in replies for out in reply_filter.feed(each)]
         return replies
+
+
+def _all_of(watchers: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
+    """Whether all let a text pass; it is asked for each one, and there are nearly always one or two."""
+    match watchers:
+        case [only]:
+            return only
+        case [first, second]:
+            return lambda text: first(text) and second(text)
+    return lambda text: all(lets_pass(text) for lets_pass in watchers)
