@@ -9,7 +9,9 @@ from opendify.simulator.turns import PING, Turn, World
 
 Json = dict[str, object]
 
-_TOLD_BY_STATE = frozenset({"workflow_started", "node_started", "node_finished"})
+_TOLD_BY_STATE = frozenset(
+    {"workflow_started", "node_started", "node_finished", "human_input_required", "workflow_paused"}
+)
 _OF_MESSAGES = frozenset({"conversation_id", "message_id", "created_at"})
 _LOOKS_EVERY_SECONDS = 0.05
 

@@ -48,7 +48,7 @@ def tell_rest(run_id: str) -> ResponseReturnValue:
         raise invalid_param("Arg user must be provided.")
     form = world().store.find_form(app_key=caller.app_key, run_id=run_id)
     log = world().store.find_run_log(run_id, caller.app_key, user)
-    if form is not None and form.user == user:
+    if form is not None and form.user == user and form.chosen:
         events = _rest(form)
     elif log is not None:
         with_state = request.args.get("include_state_snapshot") == "true"
@@ -70,6 +70,6 @@ def _rest(form: PausedForm) -> Iterator[Json]:
     if form.told:
         yield from (event for event in form.told if event["event"] == "workflow_finished")
         return
-    for event in form.go_on() if form.chosen else ():
+    for event in form.go_on():
         form.told.append(event)
         yield event

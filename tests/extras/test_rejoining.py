@@ -148,6 +148,14 @@ def test_a_run_that_dify_has_forgotten_is_not_found(client: FlaskClient) -> None
     assert_openai_error(answer, 404, "workflow_run_not_found")
 
 
+def test_a_run_that_waits_for_a_person_says_so(client: FlaskClient) -> None:
+    sealed = ask(client, "demo-workflow", "PAUSE").headers["X-Dify-Workflow-Run-Id"]
+
+    answer = client.get(f"{URL}/{sealed}/events?model=demo-workflow", headers=ALICE)
+
+    assert "human input" in assert_openai_error(answer, 502, "upstream_app_error")
+
+
 def test_a_failed_run_fails_again(client: FlaskClient) -> None:
     sealed = ask(client, "demo-workflow", "FAILMID").headers["X-Dify-Workflow-Run-Id"]
 
