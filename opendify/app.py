@@ -243,7 +243,8 @@ def _publisher_for(parts: _Parts) -> PublisherFor:
     if not settings.proxy:
         return as_dify_publishes
     ttl_seconds = settings.link_ttl_days * SECONDS_PER_DAY
-    return FilesOut(parts.files, parts.client, parts.signer, ttl_seconds=ttl_seconds).publisher
+    clock = parts.clocks.clock
+    return FilesOut(parts.files, parts.client, parts.signer, ttl_seconds=ttl_seconds, clock=clock).publisher
 
 
 def _identity_rules(settings: Settings) -> IdentityRules:

@@ -1,6 +1,7 @@
 """Files that apps make, copied for the caller when they are told of, and given out under links of our own."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
@@ -8,17 +9,18 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from opendify.dify.calls import WhileWaiting
 from opendify.dify.client import DifyClient
-from opendify.errors import GatewayError
+from opendify.errors import DifyTimeout, GatewayError
 from opendify.files.keeper import FileFacts, FileKeeper, file_failures_mapped
 from opendify.files.links import FileLinkSigner
 from opendify.files.names import mime_type_of
-from opendify.records import Caller
+from opendify.records import Caller, Clock
 from opendify.settings import DifyApp
 from opendify.translate.file_links import Publish, published_at
 from opendify.translate.turn import AnswerFile
 
 # What Dify signs lies below this path, whatever host it believes to have.
 _DIFY_FILES: Final = "/files/"
+_MOST_SECONDS: Final = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -27,9 +29,16 @@ class FilesOut:
     """Copies only from the Dify server of the app that answers, and from nowhere else."""
 
     def __init__(
-        self, keeper: FileKeeper, client: DifyClient, signer: FileLinkSigner, *, ttl_seconds: float
+        self,
+        keeper: FileKeeper,
+        client: DifyClient,
+        signer: FileLinkSigner,
+        *,
+        ttl_seconds: float,
+        clock: Clock = time.monotonic,
     ) -> None:
         """A copy is kept for `ttl_seconds`, if the operator's own limit is not shorter."""
+        self._clock = clock
         self._keeper = keeper
         self._client = client
         self._signer = signer
@@ -38,17 +47,20 @@ class FilesOut:
     def publisher(self, app: DifyApp, caller: Caller, while_waiting: WhileWaiting) -> Publish:
         """Publishes what the app gives the caller; where copying fails, under Dify's own URL.
 
-        So it does where `while_waiting` raises: nobody reads on.
+        So it does where `while_waiting` raises: nobody reads on. The stream is silent meanwhile,
+        so that all copies of one answer together may take no longer than half a minute.
         """
         as_dify_says = published_at(app.api_base)
+        patience = _Patience(while_waiting, self._clock)
 
         def publish(file: AnswerFile) -> AnswerFile:
             path = dify_file_path(file.url, app.api_base)
             if path is None or file.is_shown:
                 return as_dify_says(file)
             try:
-                while_waiting()
-                return self._copied(file, path, app, caller, while_waiting)
+                with patience:
+                    patience.look_up()
+                    return self._copied(file, path, app, caller, patience.look_up)
             except GatewayError as error:
                 # Without the path, which holds a signature.
                 logger.warning(
@@ -73,6 +85,28 @@ class FilesOut:
         return replace(
             file, url=self._signer.url_of(kept), id=kept.id, mime_type=kept.mime_type, size=kept.bytes
         )
+
+
+class _Patience:
+    """How long one answer may still wait for copies; used as a context around each wait."""
+
+    def __init__(self, while_waiting: WhileWaiting, clock: Clock) -> None:
+        self._while_waiting = while_waiting
+        self._clock = clock
+        self._seconds_left = _MOST_SECONDS
+        self._began_at = 0.0
+
+    def look_up(self) -> None:
+        """Raises what `while_waiting` does, and `DifyTimeout` when the time is up."""
+        self._while_waiting()
+        if self._clock() - self._began_at >= self._seconds_left:
+            raise DifyTimeout("The copies of an app's files took too long")
+
+    def __enter__(self) -> None:
+        self._began_at = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds_left -= self._clock() - self._began_at
 
 
 def dify_file_path(url: str, api_base: str) -> str | None:

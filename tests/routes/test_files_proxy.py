@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from opendify.app import create_app
 from opendify.files.outgoing import dify_file_path
+from tests.fakes.clocks import FakeClock
 from tests.fakes.frames import END, event, message
 from tests.fakes.mock_dify import Answer, MockDify, stream
 from tests.fakes.openai_errors import assert_openai_error
@@ -107,6 +108,26 @@ def test_where_copying_fails_the_answer_has_difys_url(
     assert file["url"] in text
     assert len(dify.asked("other")) == 1, "no redirect is followed"
     assert client.get("/v1/files", headers=ALICE).get_json()["data"] == []
+
+
+def test_all_copies_of_one_answer_may_take_half_a_minute_together(dify: MockDify) -> None:
+    clock = FakeClock()
+
+    def slowly(_: httpx.Request) -> httpx.Response:
+        clock.advance(20)
+        return httpx.Response(200, content=PNG, headers={"Content-Type": "image/png"})
+
+    urls = [URL.replace("a.png", f"{n}.png") for n in range(3)]
+    made = [event("message_file", type="image", belongs_to="assistant", url=url) for url in urls]
+    serve(dify, slowly)
+    dify.answers["run"] = lambda _: stream(message("See:") + b"".join(made) + END)
+    settings = make_settings(AUTH_MODE="open", FILES_PROXY="true", PUBLIC_URL="https://ai.example/")
+    with create_app(settings, transport=dify.transport, clock=clock).test_client() as client:
+        answer = client.post("/v1/chat/completions", json=ASK).get_json()
+
+    hosts = [urlsplit(file["url"]).hostname for file in answer["dify"]["files"]]
+    assert hosts == ["ai.example", "dify.test", "dify.test"]
+    assert len(dify.asked("other")) == 2, "the third is not even tried"
 
 
 def test_another_host_is_never_asked(client: FlaskClient, dify: MockDify) -> None:
