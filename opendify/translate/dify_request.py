@@ -105,8 +105,11 @@ def build_request(
 
 
 def _goes_on_alone(app: DifyApp, profile: AppProfile) -> bool:
-    """Whether a run is to go on without its client, where it can be listened to again."""
-    return app.on_disconnect == "continue" and profile.can_be_rejoined
+    """Whether a run is to go on without its client, where it can be listened to again.
+
+    A chatflow's would meet the next turn of its conversation, and mix up its memory.
+    """
+    return app.on_disconnect == "continue" and profile.mode == "workflow" and profile.can_be_rejoined
 
 
 def _query_beside_inputs(text: RunText, app: DifyApp, profile: AppProfile) -> Mapping[str, object]:

@@ -245,7 +245,7 @@ def test_a_locked_input_is_refused_in_every_mode(mode: AppMode) -> None:
     ("mode", "version", "is_stopped"),
     [
         ("workflow", "1.14.0", False),
-        ("advanced-chat", "1.16.1", False),
+        ("advanced-chat", "1.16.1", True),
         ("workflow", "1.13.3", True),
         ("chat", "1.16.1", True),
     ],
