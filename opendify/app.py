@@ -50,7 +50,7 @@ from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
 from opendify.serving.closing import ClosingConnections
-from opendify.serving.housekeeping import FILES
+from opendify.serving.housekeeping import CLIENT, FILES
 from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
 from opendify.settings import Settings
@@ -101,6 +101,7 @@ def create_app(
         CONCURRENCY: parts.concurrency,
         SLOTS: slots,
         FILES: parts.files,
+        CLIENT: parts.client,
     }
     if settings.metrics.enabled:
         METRICS.open()

@@ -90,6 +90,10 @@ class SocketCarrier:
         request = b"%sContent-Length: %d\r\n\r\n%s" % (head, len(post.body), post.body)
         return SocketExchange(self._pool, origin, request, client_socket=post.client_socket)
 
+    def close_expired(self) -> None:
+        """See `ConnectionPool.close_expired`."""
+        self._pool.close_expired()
+
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.close()

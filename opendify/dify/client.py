@@ -202,6 +202,10 @@ class DifyClient:
         """See `downloads.download`."""
         return download(self._clients_of_calls.get(app), app, path, write, while_waiting, clock=self._clock)
 
+    def close_expired(self) -> None:
+        """Close connections of runs that were idle too long; to be called now and then."""
+        self._sockets.close_expired()
+
     def close(self) -> None:
         """Close every pooled connection."""
         self._clients.close()

@@ -78,10 +78,13 @@ class ConnectionPool:
         """Keep it for the next exchange; those that idled too long are closed."""
         now = connection.idle_since = time.monotonic()
         with self._lock:
-            idle = self._idle.setdefault(connection.origin, [])
-            while idle and now >= idle[0].idle_since + self._idle_seconds:
-                idle.pop(0).socket.close()
-            idle.append(connection)
+            self._idle.setdefault(connection.origin, []).append(connection)
+            self._close_expired(now)
+
+    def close_expired(self) -> None:
+        """Close what idled too long; Dify has closed its side by then."""
+        with self._lock:
+            self._close_expired(time.monotonic())
 
     def close(self) -> None:
         """Close what is idle."""
@@ -90,6 +93,11 @@ class ConnectionPool:
                 for connection in idle:
                     connection.socket.close()
             self._idle.clear()
+
+    def _close_expired(self, now: float) -> None:
+        for idle in self._idle.values():
+            while idle and now >= idle[0].idle_since + self._idle_seconds:
+                idle.pop(0).socket.close()
 
     def _pop(self, origin: Origin) -> Connection | None:
         with self._lock:

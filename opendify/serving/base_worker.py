@@ -14,6 +14,7 @@ from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
 
 from opendify.errors import GatewayError, InternalError, InvalidRequest
+from opendify.serving.housekeeping import close_expired
 from opendify.serving.limits import ClientLimits
 from opendify.serving.spread import Place
 from opendify.wire.sse import encode_json
@@ -62,6 +63,11 @@ class BaseWorker(Worker):
     limits: ClientLimits
     place: Place | None = None
     _left_at: float | None = None
+
+    def notify(self) -> None:
+        """As in the base class; whoever lives also tidies up."""
+        super().notify()
+        close_expired(self)
 
     def waits_until(self, *, has_head: bool) -> float:
         """In monotonic time, the latest for the rest of a request, with its head there or not.

@@ -11,6 +11,7 @@ from opendify.audit.log import AuditLog
 from opendify.conversation_admin.administration import open_configured_answers
 from opendify.serving.preflight import API_KEYS_NEEDED, require_keys, require_secret_key
 from opendify.settings import Settings, SettingsError, load_settings
+from opendify.settings.check import warn_of_unknown_names
 from opendify.stores.base import StoreUnavailable
 from opendify.stores.migrations import SchemaTooNew
 from opendify.stores.opening import open_store
@@ -77,6 +78,7 @@ def announce_server(cfg: Config, drain_seconds: float) -> None:
     }
     shown = " ".join(f"{name}={str(value).lower()}" for name, value in facts.items())
     sys.stderr.write(f"OpenDify serves: {shown}\n")
+    warn_of_unknown_names()
 
 
 def _announce_keys(settings: Settings) -> None:

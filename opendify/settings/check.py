@@ -20,7 +20,7 @@ LookFurther = Callable[[Settings, ServerSettings], Sequence[str]]
 
 def check(look_further: LookFurther = lambda *_: ()) -> int:
     """Say whether a server would start with this configuration, or what is wrong; the exit code."""
-    _warn_of_unknown_names()
+    warn_of_unknown_names()
     faults: list[str] = []
     settings = _load_or_note(load_settings, faults)
     server = _load_or_note(load_server_settings, faults)
@@ -38,7 +38,8 @@ def check(look_further: LookFurther = lambda *_: ()) -> int:
     return 0
 
 
-def _warn_of_unknown_names() -> None:
+def warn_of_unknown_names() -> None:
+    """A line on stderr for each variable that is no setting, and was perhaps meant for one."""
     # One that cannot be read is a fault, which is told with the others.
     with contextlib.suppress(SettingsError):
         lines = unknown_names(*names_given())

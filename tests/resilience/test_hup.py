@@ -114,6 +114,18 @@ def test_a_worker_that_dies_after_a_fault_is_replaced_with_the_settings_that_are
         assert wait_until(lambda: checkout.models() == ["mended"], 20)
 
 
+def test_a_misspelt_setting_is_named_at_the_start_and_at_a_hup(tmp_path: Path) -> None:
+    with checked_out(tmp_path, AUTH_MODE="open", GUNICORN_WORKERS="1") as checkout:
+        checkout.write_env(DIFY_API_BASE=DIFY, MODEL_CONFIG=MODELS, GUNICORN_KEPALIVE="5")
+        checkout.program.start()
+        assert "is no setting; did you mean GUNICORN_KEEPALIVE?" in checkout.program.log
+
+        checkout.write_env(DIFY_API_BASE=DIFY, MODEL_CONFIG=MODELS, DIFY_TRANSPROT="httpx")
+        hang_up(checkout)
+
+        assert wait_until(lambda: "did you mean DIFY_TRANSPORT?" in checkout.program.log, 20)
+
+
 def test_a_broken_configuration_file_does_not_end_the_server(tmp_path: Path) -> None:
     with checked_out(tmp_path, AUTH_MODE="open", GUNICORN_WORKERS="1") as checkout:
         checkout.write_env(DIFY_API_BASE=DIFY, MODEL_CONFIG=MODELS)

@@ -2,8 +2,11 @@
 
 import signal
 
-from tests.fakes.live_dify import live_dify
-from tests.resilience.server import running_server
+import httpx
+
+from tests.fakes.live_dify import LiveDify, live_dify
+from tests.fakes.waiting import wait_until
+from tests.resilience.server import RunningServer, running_server
 
 
 def test_an_answer_passes_through_the_server_and_an_order_to_stop_ends_it() -> None:
@@ -18,3 +21,20 @@ def test_an_answer_passes_through_the_server_and_an_order_to_stop_ends_it() -> N
         server.program.signal(signal.SIGTERM)
 
         assert server.program.exit_code() == 0, server.log
+
+
+def test_connections_that_dify_closed_while_they_were_idle_are_closed_here_too() -> None:
+    with live_dify() as dify, running_server(dify, GUNICORN_WORKERS="1") as server:
+        assert server.chat("Hello").status_code == 200
+
+        # One is left, on which it asked what the app is.
+        assert wait_until(lambda: connections_to(dify, server) <= 1, 20)
+
+
+def connections_to(dify: LiveDify, server: RunningServer) -> int:
+    port = httpx.URL(dify.base_url).port
+    return sum(
+        bool(connection.raddr) and connection.raddr.port == port
+        for worker in server.program.workers()
+        for connection in worker.net_connections("tcp")
+    )
