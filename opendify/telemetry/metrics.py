@@ -5,6 +5,8 @@ nobody asked for metrics, as in commands, using it does nothing. `Metrics` then 
 their values: those of this process alone, or files that all workers of a server share.
 """
 
+import gc
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
@@ -21,6 +23,7 @@ OTHER: Final = "other"
 
 # A series costs memory in every worker and in Prometheus; clients must not be able to make any.
 _MOST_SERIES: Final = 1_000
+_MAKING: Final = threading.RLock()
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 _Family = TypeVar(
@@ -55,7 +58,23 @@ class Instrument(Generic[_Family]):
             return None
         if len(self._children) >= _MOST_SERIES:
             values = (OTHER,) * len(values)
-        return self._children.setdefault(values, family.labels(*values) if self.labels else family)
+        return self._children.setdefault(values, _labelled(family, values) if self.labels else family)
+
+
+def _labelled(family: _Family, values: tuple[str, ...]) -> _Family:
+    """The library's child of these label values, made under the library's lock.
+
+    Nothing is collected meanwhile: an abandoned stream that is closed by the collector counts
+    its end, and would wait for that lock in the very thread that holds it.
+    """
+    with _MAKING:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return family.labels(*values)
+        finally:
+            if collects:
+                gc.enable()
 
 
 class Counter(Instrument["prometheus_client.Counter"]):

@@ -17,6 +17,7 @@ def in_a_process_of_its_own(program: str, folder: Path) -> str:
         capture_output=True,
         text=True,
         check=True,
+        timeout=60,
         cwd=Path(metrics.__file__).parents[2],
     )
     return done.stdout
@@ -41,6 +42,27 @@ def test_a_process_that_is_alone_counts_in_its_memory(tmp_path: Path) -> None:
 
     assert 'hellos_total{to="you"} 3.0' in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_collector_ends_may_count_while_a_series_is_made(tmp_path: Path) -> None:
+    program = """
+import gc
+METRICS.open()
+class Abandoned:
+    def __init__(self, n): self.me, self.n = self, n
+    def __del__(self): hellos.add(f"late {self.n}")
+for n in range(400):
+    gc.collect()
+    gc.set_threshold(1 + n % 40)
+    Abandoned(n)
+    hellos.add(str(n))
+gc.collect()
+print(METRICS.exposition('')[0].decode())
+"""
+    said = in_a_process_of_its_own(HELLOS + program, tmp_path)
+
+    assert 'hellos_total{to="399"} 1.0' in said
+    assert 'hellos_total{to="late 399"} 1.0' in said
 
 
 def _join(process: str, then: str, folder: Path) -> str:
