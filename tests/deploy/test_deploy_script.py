@@ -63,8 +63,8 @@ def make_versions(source: Path) -> None:
     commit(source, "good", {})
     ready = '{"status": "ok", "store": "ok"})'
     commit(source, "unready", {"opendify/routes/ops.py": (ready, f"{ready[:-1]}, 503)")})
-    preflight = "python -m opendify.serving.preflight"
-    commit(source, "broken", {"start_production.sh": (preflight, "fail 'it is broken'")})
+    serve = "exec python -m opendify.cli serve"
+    commit(source, "broken", {"start_production.sh": (serve, "fail 'it is broken'")})
 
 
 @pytest.fixture(scope="module")
