@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import flask
+from flask.typing import ResponseReturnValue
 from werkzeug.routing import MapAdapter
 
 from opendify.access.keys import ensure_secret
@@ -35,21 +36,25 @@ from opendify.gateway import Gateway
 from opendify.owners import Owners
 from opendify.records import Clock
 from opendify.routes.admin import admin_blueprint
-from opendify.routes.answers import register_error_handlers
+from opendify.routes.answers import Failures
 from opendify.routes.audio import audio_blueprint
-from opendify.routes.cors import install_cors
+from opendify.routes.completions import Completions
+from opendify.routes.cors import CorsHeaders, answer_preflights
 from opendify.routes.dify import dify_blueprint
+from opendify.routes.express import Express
 from opendify.routes.files import files_blueprint
 from opendify.routes.metrics import metrics_blueprint
 from opendify.routes.openapi import openapi_blueprint
 from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
-from opendify.routes.security_headers import SecurityHeaders
+from opendify.routes.ready import ReadyAnswer
+from opendify.routes.security_headers import add_security_headers
 from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
 from opendify.runs.drain import Drain
-from opendify.serving.closing import ClosingConnections
+from opendify.serving.closing import close_where_asked
+from opendify.serving.heads import Heads
 from opendify.serving.housekeeping import CLIENT, FILES
 from opendify.serving.leaving import DRAIN
 from opendify.serving.slots import SLOTS, SlotKeeper, Slots
@@ -59,7 +64,8 @@ from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
 from opendify.stores.probe import StoreProbe
 from opendify.telemetry.metrics import METRICS, METRICS_EXTENSION
-from opendify.telemetry.requests import observe_requests
+from opendify.telemetry.observation import NO_MODEL
+from opendify.telemetry.requests import ObservedRequests, observation
 from opendify.telemetry.tracing import Tracing
 
 
@@ -88,29 +94,13 @@ def create_app(
     """
     parts = _open_parts(settings, transport, store, _Clocks(clock, now, sleep))
     gateway = _make_gateway(parts)
-    admin = ConversationAdmin(settings, parts.store, parts.client, answers=parts.answers, now=now)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
-    app = _make_bare_app(settings, parts.access)
-    _register_routes(app, parts, gateway, People(parts.access, _identity_rules(settings), slots))
-    app.register_blueprint(admin_blueprint(admin, parts.access))
-    # What the server looks for: it limits the slots, which knows how many requests a process can serve.
-    app.extensions |= {
-        "opendify": gateway,
-        DRAIN: parts.drain,
-        ACCESS: parts.access,
-        CONCURRENCY: parts.concurrency,
-        SLOTS: slots,
-        FILES: parts.files,
-        CLIENT: parts.client,
-    }
-    if settings.metrics.enabled:
-        METRICS.open()
-        app.extensions[METRICS_EXTENSION] = METRICS
-        app.register_blueprint(metrics_blueprint(METRICS, settings, parts.access.keys, admin, clock))
-    # Flask's own way to put a middleware in front of an app.
-    paths = CanonicalPaths(app.wsgi_app, settings.url_prefix)
-    answering = ClosingConnections(SecurityHeaders(paths))
-    app.wsgi_app = SlotKeeper(answering, slots)  # type: ignore[method-assign]
+    people = People(parts.access, _identity_rules(settings), slots)
+    completions = Completions(gateway, people, settings.max_request_bytes)
+    app = _make_bare_app(settings)
+    _register_routes(app, parts, gateway, people, completions)
+    _show_to_server(app, parts, gateway, slots)
+    _wrap(app, parts, completions, slots)
     return app
 
 
@@ -178,32 +168,72 @@ def _make_gateway(parts: _Parts) -> Gateway:
     )
 
 
-def _make_bare_app(settings: Settings, access: Access) -> flask.Flask:
-    """Without routes; what is told of every request, and answered to every failure."""
+def _make_bare_app(settings: Settings) -> flask.Flask:
+    """Without routes."""
     app = _App("opendify", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.url_map.merge_slashes = False
-    observe_requests(app, Tracing(settings.tracing) if settings.tracing.enabled else None)
-    install_cors(app, settings, access.keys)
-    register_error_handlers(app, access.keys)
+    answer_preflights(app)
+    app.after_request(_note_route)
     return app
 
 
-def _register_routes(app: flask.Flask, parts: _Parts, gateway: Gateway, people: People) -> None:
+def _note_route(response: flask.Response) -> flask.Response:
+    # The rule, since a path may name a person.
+    rule = flask.request.url_rule
+    observation().route = rule.rule if rule else NO_MODEL
+    return response
+
+
+def _show_to_server(app: flask.Flask, parts: _Parts, gateway: Gateway, slots: Slots) -> None:
+    """What the server looks for: it limits the slots, which knows how many requests a process can serve."""
+    app.extensions |= {
+        "opendify": gateway,
+        DRAIN: parts.drain,
+        ACCESS: parts.access,
+        CONCURRENCY: parts.concurrency,
+        SLOTS: slots,
+        FILES: parts.files,
+        CLIENT: parts.client,
+    }
+    if parts.settings.metrics.enabled:
+        METRICS.open()
+        app.extensions[METRICS_EXTENSION] = METRICS
+
+
+def _wrap(app: flask.Flask, parts: _Parts, completions: Completions, slots: Slots) -> None:
+    """Put around the app what sees every request: Flask's own way to do so."""
+    settings, keys = parts.settings, parts.access.keys
+    failures = Failures(keys, settings.max_request_bytes)
+    app.register_error_handler(Exception, failures.answer)
+    express = Express(app.wsgi_app, completions.views(), failures.answer)
+    paths = CanonicalPaths(express, settings.url_prefix)
+    observed = ObservedRequests(paths, Tracing(settings.tracing) if settings.tracing.enabled else None)
+    heads = Heads(observed, CorsHeaders(settings, keys), add_security_headers, close_where_asked)
+    app.wsgi_app = SlotKeeper(heads, slots)  # type: ignore[method-assign]
+
+
+def _register_routes(
+    app: flask.Flask, parts: _Parts, gateway: Gateway, people: People, completions: Completions
+) -> None:
     """What callers may ask for, and what is asked of the process itself."""
-    settings, clocks = parts.settings, parts.clocks
+    settings, clocks, access = parts.settings, parts.clocks, parts.access
     owners = Owners(parts.store, gateway.find_app, settings.dify_user_prefix)
     calls = Calls(parts.client, parts.concurrency, parts.drain, clock=clocks.clock, sleep=clocks.sleep)
     tools = CallTools(owners, parts.discovery, calls)
     most_bytes = min(settings.audio.most_bytes, settings.max_request_bytes)
     transcriber = Transcriber(tools, most_bytes=most_bytes)
-    app.register_blueprint(v1_blueprint(gateway, parts.access.keys, people))
+    app.register_blueprint(v1_blueprint(gateway, access.keys, people, completions))
     app.register_blueprint(files_blueprint(parts.files, people, parts.signer))
     rejoiner = Rejoiner(tools, _rejoining_tools(parts))
     app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), rejoiner, people))
     app.register_blueprint(audio_blueprint(transcriber, Speaker(tools), people))
     app.register_blueprint(openapi_blueprint())
     app.register_blueprint(ops_blueprint(StoreProbe(parts.store, clock=clocks.clock), settings.drain_path))
+    admin = ConversationAdmin(settings, parts.store, parts.client, answers=parts.answers, now=clocks.now)
+    app.register_blueprint(admin_blueprint(admin, access))
+    if settings.metrics.enabled:
+        app.register_blueprint(metrics_blueprint(METRICS, settings, access.keys, admin, clocks.clock))
 
 
 def _rejoining_tools(parts: _Parts) -> RejoiningTools:
@@ -218,6 +248,10 @@ def _rejoining_tools(parts: _Parts) -> RejoiningTools:
 
 
 class _App(flask.Flask):
+    def make_response(self, rv: ResponseReturnValue) -> flask.Response:
+        """As in the base class; most views return what is ready."""
+        return super().make_response(rv.as_response() if isinstance(rv, ReadyAnswer) else rv)
+
     def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
         """No route depends on the host, which Flask would read twice, check and encode."""
         if request is None:

@@ -20,13 +20,14 @@ from opendify.errors import (
     RequestTooLarge,
     RouteNotFound,
 )
+from opendify.routes.headers import RequestHeaders
 from opendify.routes.paths import ORIGINAL_PATH
-from opendify.routes.ready import ReadyResponse
+from opendify.routes.ready import ReadyAnswer
 from opendify.runs.reply_stream import ReplyStream
 from opendify.serving.request_body import read_body
 from opendify.telemetry.instruments import STREAMS
 from opendify.telemetry.observation import watched
-from opendify.telemetry.requests import observation
+from opendify.telemetry.requests import environ_at_hand, observation
 from opendify.translate.turn import ReplyStarted
 from opendify.wire.openai_errors import RequestT, parse_request
 from opendify.wire.sse import encode_json
@@ -52,12 +53,18 @@ def parse(shape: type[RequestT]) -> RequestT:
 
 def json_response(
     body: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None
-) -> flask.Response:
+) -> ReadyAnswer:
     """`body` as JSON."""
-    return ReadyResponse(encode_json(body), status, headers, content_type="application/json")
+    return json_bytes(encode_json(body), status, headers)
 
 
-def event_stream(stream: ReplyStream) -> flask.Response:
+def json_bytes(body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> ReadyAnswer:
+    """`body` is JSON."""
+    fields = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    return ReadyAnswer((body,), [*fields, *headers.items()] if headers else fields, status)
+
+
+def event_stream(stream: ReplyStream) -> ReadyAnswer:
     """The stream, begun: what fails before its first byte is still an HTTP status.
 
     Raises:
@@ -67,15 +74,13 @@ def event_stream(stream: ReplyStream) -> flask.Response:
     beginning = watched(frames, stream.observation, lambda: stream.has_text)
     first = next(beginning)
     ids = dify_headers(stream.started, memory_was_lost=stream.memory_was_lost)
-    response = ReadyResponse(chain((first,), beginning, frames), headers=[*STREAM_HEADERS, *ids.items()])
     STREAMS.add()
 
     def close() -> None:
         frames.close()
         STREAMS.add(by=-1)
 
-    response.call_on_close(close)
-    return response
+    return ReadyAnswer(chain((first,), beginning, frames), [*STREAM_HEADERS, *ids.items()], close=close)
 
 
 def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapping[str, str]:
@@ -97,48 +102,55 @@ def _in_header(model: str | None) -> str | None:
     return model and quote(model, safe=_PLAIN_IN_NAMES)
 
 
-def register_error_handlers(app: flask.Flask, keys: KeyRing) -> None:
-    """Make every failure, of any route or none, one of OpenAI's JSON errors."""
+class Failures:
+    """Every failure, of any route or none, as one of OpenAI's JSON errors."""
 
-    def answer_refused_key(error: DifyAuthError) -> flask.Response:
-        request = flask.request
-        return _answer_gateway_error(keys.refused_at_dify(request.headers, request.remote_addr) or error)
+    def __init__(self, keys: KeyRing, most_body_bytes: int) -> None:
+        """Longer bodies are refused, but for routes that say how much they take."""
+        self._keys = keys
+        self._most_body_bytes = most_body_bytes
 
-    app.register_error_handler(GatewayError, _answer_gateway_error)
-    app.register_error_handler(DifyAuthError, answer_refused_key)
-    app.register_error_handler(HTTPException, _answer_http_error)
-    app.register_error_handler(Exception, _answer_fault)
+    def answer(self, error: Exception) -> ReadyAnswer:
+        """What the client is told of it."""
+        match error:
+            case DifyAuthError():
+                environ = environ_at_hand()
+                headers, address = RequestHeaders(environ), environ.get("REMOTE_ADDR")
+                return _answer_gateway_error(self._keys.refused_at_dify(headers, address) or error)
+            case GatewayError():
+                return _answer_gateway_error(error)
+            case HTTPException():
+                return self._answer_http_error(error)
+            case _:
+                logger.error("a request failed by a fault of ours", exc_info=error)
+                words = "The server had an error while processing your request."
+                return _answer_gateway_error(InternalError(words))
+
+    def _answer_http_error(self, error: HTTPException) -> ReadyAnswer:
+        environ = environ_at_hand()
+        path = environ["PATH_INFO"]
+        url = f"{environ['REQUEST_METHOD']} {environ.get(ORIGINAL_PATH, path)}"
+        match error.code:
+            case 404:
+                return _answer_gateway_error(RouteNotFound(f"Invalid URL ({url}){_INSTEAD.get(path, '')}"))
+            case 405:
+                answer = _answer_gateway_error(MethodNotSupported(f"Not allowed on this URL ({url})"))
+                answer.headers += [each for each in error.get_headers() if each[0] != "Content-Type"]
+                return answer
+            case 413:
+                return _answer_gateway_error(
+                    RequestTooLarge(f"The request body is too large: {self._limit()} bytes are allowed.")
+                )
+            case _:
+                return _answer_gateway_error(InvalidRequest(error.description or error.name))
+
+    def _limit(self) -> int | None:
+        """Routes that take files tell Flask theirs."""
+        return flask.request.max_content_length if flask.has_request_context() else self._most_body_bytes
 
 
-def _answer_gateway_error(error: GatewayError) -> flask.Response:
+def _answer_gateway_error(error: GatewayError) -> ReadyAnswer:
     observation().error = error
     model = _in_header(error.model)
     headers = {**error.headers(), "X-OpenDify-Model": model} if model else error.headers()
     return json_response(error.to_body(), error.status, headers)
-
-
-def _answer_http_error(error: HTTPException) -> flask.Response:
-    request = flask.request
-    url = f"{request.method} {request.environ.get(ORIGINAL_PATH, request.path)}"
-    match error.code:
-        case 404:
-            return _answer_gateway_error(
-                RouteNotFound(f"Invalid URL ({url}){_INSTEAD.get(request.path, '')}")
-            )
-        case 405:
-            response = _answer_gateway_error(MethodNotSupported(f"Not allowed on this URL ({url})"))
-            response.headers.extend(error.get_headers())
-            response.headers["Content-Type"] = "application/json"
-            return response
-        case 413:
-            limit = request.max_content_length
-            return _answer_gateway_error(
-                RequestTooLarge(f"The request body is too large: {limit} bytes are allowed.")
-            )
-        case _:
-            return _answer_gateway_error(InvalidRequest(error.description or error.name))
-
-
-def _answer_fault(error: Exception) -> flask.Response:
-    logger.error("a request failed by a fault of ours", exc_info=error)
-    return _answer_gateway_error(InternalError("The server had an error while processing your request."))

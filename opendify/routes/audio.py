@@ -114,7 +114,7 @@ def _refuse_what_dify_has_not(request: TranscriptionRequest) -> None:
         )
 
 
-def _transcript(text: str, request: TranscriptionRequest) -> flask.Response:
+def _transcript(text: str, request: TranscriptionRequest) -> ResponseReturnValue:
     if request.stream:
         return flask.Response(b"".join(transcript_frames(text)), headers=STREAM_HEADERS)
     if request.response_format == "text":

@@ -122,5 +122,5 @@ def _is_uuid(written: str) -> bool:
     return _UUID.fullmatch(written) is not None
 
 
-def _shape(answer: BaseModel) -> flask.Response:
+def _shape(answer: BaseModel) -> ResponseReturnValue:
     return json_response(answer.model_dump())

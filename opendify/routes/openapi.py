@@ -5,7 +5,7 @@ from functools import cache
 import flask
 from flask.typing import ResponseReturnValue
 
-from opendify.routes.ready import ReadyResponse
+from opendify.routes.answers import json_bytes
 from opendify.wire.sse import encode_json
 
 
@@ -22,6 +22,6 @@ def openapi_blueprint() -> flask.Blueprint:
 
     @blueprint.get("/openapi.json")
     def show_document() -> ResponseReturnValue:
-        return ReadyResponse(document(), content_type="application/json")
+        return json_bytes(document())
 
     return blueprint

@@ -1,12 +1,8 @@
 """Who sends a request: the holder of a key, and the person and chat that it names."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
-import flask
-
-from opendify.access.limiter import Standing
 from opendify.access.opening import Access
 from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
 from opendify.gateway import Person
@@ -16,7 +12,7 @@ from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import Question, read_attempt
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
-from opendify.telemetry.requests import observation, this_request
+from opendify.telemetry.requests import add_headers, at_end, environ_at_hand, observation
 
 _NOTHING_NAMED = BodyIdentity()
 
@@ -37,22 +33,22 @@ class People:
             Unauthorized: No key, or one that is not ours.
             GatewayError: As `KeyRing.authenticate`.
         """
-        request = this_request()
-        caller = self._keys.authenticate(RequestHeaders(request.environ), request.remote_addr)
+        environ = environ_at_hand()
+        caller = self._keys.authenticate(RequestHeaders(environ), environ.get("REMOTE_ADDR"))
         observation().key = caller.id
         return caller
 
     def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
-        request = this_request()
-        headers = RequestHeaders(request.environ)
+        environ = environ_at_hand()
+        headers = RequestHeaders(environ)
         context = read_client_context(headers, named, self._rules)
-        question = Question(request.path, request.environ.get(DEPLOYMENT, ""), context, raw)
+        question = Question(environ["PATH_INFO"], environ.get(DEPLOYMENT, ""), context, raw)
         attempt = read_attempt(headers, caller, question)
         if caller.default_user and not context.user:
             context = replace(context, user=caller.default_user)
         spend = partial(self._limiter.spend, caller) if caller.limits.tokens_per_minute else None
-        return Person(caller, context, client_of(request.environ), attempt, observation(), spend)
+        return Person(caller, context, client_of(environ), attempt, observation(), spend)
 
     def enter(self, person: Person) -> None:
         """Count the request within its caller's limits, and take one of the worker's slots.
@@ -65,7 +61,7 @@ class People:
             ClientLeft: Nobody waits for the answer any more.
         """
         self.count(person.caller)
-        self._slots.enter(flask.request.environ, person.client)
+        self._slots.enter(environ_at_hand(), person.client)
 
     def count(self, caller: Caller) -> None:
         """Count a request that needs no slot within its caller's limits; raises as `enter` does."""
@@ -75,17 +71,7 @@ class People:
     def _enter_limits(self, caller: Caller) -> None:
         give_back = self._limiter.take_place(caller)
         if give_back:
-            flask.after_this_request(lambda response: _closing(response, give_back))
+            at_end(give_back)
         standing = self._limiter.enter(caller)
         if standing:
-            flask.after_this_request(lambda response: _with_headers(response, standing))
-
-
-def _closing(response: flask.Response, give_back: Callable[[], None]) -> flask.Response:
-    response.call_on_close(give_back)
-    return response
-
-
-def _with_headers(response: flask.Response, standing: Standing) -> flask.Response:
-    response.headers.update(standing.headers())
-    return response
+            add_headers(standing.headers())

@@ -1,11 +1,8 @@
 """What browsers are told of every answer: that it is no page, and nobody else's."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from opendify.serving.heads import Fields, HeadMiddleware
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse
+from opendify.serving.heads import Head
 
 _HEADERS: Final = (
     ("X-Content-Type-Options", "nosniff"),
@@ -16,9 +13,6 @@ _HEADERS: Final = (
 _NOT_KEPT: Final = (*_HEADERS, ("Cache-Control", "no-store"))
 
 
-class SecurityHeaders(HeadMiddleware):
-    """Marks every answer, errors and streams too; what may be kept says so itself."""
-
-    def fields(self, headers: Fields, start_response: "StartResponse") -> Fields:  # noqa: ARG002 - The base's.
-        """As in the base class."""
-        return [*headers, *(_HEADERS if "Cache-Control" in dict(headers) else _NOT_KEPT)]
+def add_security_headers(head: Head) -> None:
+    """Mark every answer, errors and streams too; what may be kept says so itself."""
+    head.headers += _HEADERS if "Cache-Control" in dict(head.headers) else _NOT_KEPT

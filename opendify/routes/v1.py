@@ -1,50 +1,22 @@
 """OpenAI's endpoints."""
 
-from typing import TypeVar
-
 import flask
 from flask.typing import ResponseReturnValue
 
 from opendify.access.keys import KeyRing, presented_key
-from opendify.conversations.identity import CHAT_BODY_FIELDS, BodyIdentity
-from opendify.gateway import Gateway, WholeAnswer
-from opendify.routes.answers import dify_headers, event_stream, json_response
-from opendify.routes.paths import DEPLOYMENT
+from opendify.gateway import Gateway
+from opendify.routes.answers import json_response
+from opendify.routes.completions import Completions
 from opendify.routes.people import People
-from opendify.serving.request_body import read_body
-from opendify.telemetry.requests import this_request
-from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
-from opendify.wire.openai_completions import CompletionRequest
-from opendify.wire.openai_errors import parse_request
-
-_RequestT = TypeVar("_RequestT", bound=SamplingParameters)
 
 
-def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Blueprint:
-    """The routes below `/v1`; each chat takes a slot until its answer is closed."""
+def v1_blueprint(
+    gateway: Gateway, keys: KeyRing, people: People, completions: Completions
+) -> flask.Blueprint:
+    """The routes below `/v1`."""
     blueprint = flask.Blueprint("v1", __name__, url_prefix="/v1")
-
-    @blueprint.post("/chat/completions")
-    def create_chat_completion() -> ResponseReturnValue:
-        caller = people.caller()
-        raw = read_body(this_request())
-        body = _with_deployment(parse_request(ChatCompletionRequest, raw))
-        person = people.person(caller, raw, _identity(body, body.safety_identifier))
-        people.enter(person)
-        if body.stream:
-            return event_stream(gateway.stream_chat_completion(body, person))
-        return _whole(gateway.create_chat_completion(body, person))
-
-    @blueprint.post("/completions")
-    def create_completion() -> ResponseReturnValue:
-        caller = people.caller()
-        raw = read_body(this_request())
-        body = _with_deployment(parse_request(CompletionRequest, raw))
-        person = people.person(caller, raw, _identity(body))
-        people.enter(person)
-        if body.stream:
-            return event_stream(gateway.stream_completion(body, person))
-        return _whole(gateway.create_completion(body, person))
+    blueprint.post("/chat/completions")(completions.create_chat_completion)
+    blueprint.post("/completions")(completions.create_completion)
 
     @blueprint.get("/models")
     def list_models() -> ResponseReturnValue:
@@ -59,26 +31,3 @@ def v1_blueprint(gateway: Gateway, keys: KeyRing, people: People) -> flask.Bluep
         return json_response(gateway.get_model(model, people.caller()))
 
     return blueprint
-
-
-def _identity(body: SamplingParameters, safety_identifier: object = None) -> BodyIdentity:
-    """What the body tells of its sender: its own fields over those in its `metadata`."""
-    metadata = body.metadata if isinstance(body.metadata, dict) else {}
-    named = {name: getattr(body, name) or metadata.get(name) for name in CHAT_BODY_FIELDS}
-    user = body.user.id if body.user else None
-    return BodyIdentity(user, safety_identifier, body.prompt_cache_key, named)
-
-
-def _with_deployment(body: _RequestT) -> _RequestT:
-    """Azure's clients may leave the model to the URL."""
-    if body.model:
-        return body
-    deployment: str = flask.request.environ.get(DEPLOYMENT, "")
-    if not deployment:
-        return body
-    return body.model_copy(update={"model": deployment})
-
-
-def _whole(answer: WholeAnswer) -> flask.Response:
-    headers = dify_headers(answer.started, memory_was_lost=answer.memory_was_lost)
-    return json_response(answer.body, headers=headers)

@@ -1,7 +1,7 @@
 """WSGI middleware that sees the head of each answer before the server does."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,11 +14,21 @@ if TYPE_CHECKING:
 Fields = list[tuple[str, str]]
 
 
-class HeadMiddleware(ABC):
-    """`fields` says what becomes of a head; see PEP 3333."""
+@dataclass(slots=True)
+class Head:
+    """Of the answer to the request of `environ`; `start_response` is the server's."""
 
-    def __init__(self, app: "WSGIApplication") -> None:
+    environ: "WSGIEnvironment"
+    headers: Fields
+    start_response: "StartResponse"
+
+
+class Heads:
+    """Shows each head to its rules, in their order, which may change it."""
+
+    def __init__(self, app: "WSGIApplication", *rules: Callable[[Head], None]) -> None:
         self._app = app
+        self._rules = rules
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """See PEP 3333."""
@@ -26,10 +36,9 @@ class HeadMiddleware(ABC):
         def start(
             status: str, headers: Fields, exc_info: "ExcInfo | None" = None, /
         ) -> Callable[[bytes], object]:
-            return start_response(status, self.fields(headers, start_response), exc_info)
+            head = Head(environ, headers, start_response)
+            for rule in self._rules:
+                rule(head)
+            return start_response(status, head.headers, exc_info)
 
         return self._app(environ, start)
-
-    @abstractmethod
-    def fields(self, headers: Fields, start_response: "StartResponse") -> Fields:
-        """What becomes of `headers`; `start_response` is the server's, or that of the next middleware."""

@@ -1,66 +1,119 @@
-"""A request's id, and the one line that its end leaves in the log."""
+"""The request at hand: its id, what its answer is given besides, and the line that its end leaves behind."""
 
 import logging
 import secrets
 import time
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Final
 
-import flask
-from flask.globals import request_ctx
+from werkzeug.datastructures import EnvironHeaders
 
 from opendify.telemetry.logs import REQUEST_LOGGER
 from opendify.telemetry.observation import NO_MODEL, Observation
 from opendify.telemetry.tracing import Tracing
 
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+# What a request's environment holds of it.
+_OBSERVATION: Final = "opendify.observation"
+_MORE_HEADERS: Final = "opendify.more_headers"
+_AT_END: Final = "opendify.at_end"
+
+_at_hand: ContextVar["WSGIEnvironment"] = ContextVar("request at hand")
+
 logger = logging.getLogger(REQUEST_LOGGER)
 
 
-def observe_requests(app: flask.Flask, tracing: Tracing | None = None) -> None:
-    """Give every answer, errors included, its `x-request-id`, and tell of it when its last byte left."""
+class ObservedRequests:
+    """WSGI middleware: every answer, errors included, has its `x-request-id`; its end is counted and told."""
 
-    app.before_request(_begin)
-    if tracing:
-        app.before_request(partial(_begin_trace, tracing))
-    app.after_request(_finish)
+    def __init__(self, app: "WSGIApplication", tracing: Tracing | None = None) -> None:
+        self._app = app
+        self._tracing = tracing
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """See PEP 3333."""
+        observed = environ[_OBSERVATION] = self._begin(environ)
+
+        def start(
+            status: str, headers: list[tuple[str, str]], *exc_info: object
+        ) -> Callable[[bytes], object]:
+            observed.status = int(status[:3])
+            observed.first_byte_at = time.monotonic()
+            more = environ.get(_MORE_HEADERS, ())
+            headers = [*headers, *more, ("x-request-id", observed.request_id)]
+            return start_response(status, headers, *exc_info)  # type: ignore[arg-type] # Passed on as it came.
+
+        token = _at_hand.set(environ)
+        try:
+            return _ObservedAnswer(self._app(environ, start), environ)
+        except BaseException:
+            _give_back(environ)
+            raise
+        finally:
+            _at_hand.reset(token)
+
+    def _begin(self, environ: "WSGIEnvironment") -> Observation:
+        method = environ["REQUEST_METHOD"]
+        observed = Observation(f"req_{secrets.token_hex(12)}", began_at=time.monotonic(), method=method)
+        if self._tracing:
+            observed.trace = self._tracing.begin(method, EnvironHeaders(environ))
+        return observed
 
 
-def this_request() -> flask.Request:
-    """The request at hand; `flask.request` looks for it with each of its names."""
-    return request_ctx.request
+class _ObservedAnswer:
+    """An answer whose end is told."""
+
+    def __init__(self, answer: Iterable[bytes], environ: "WSGIEnvironment") -> None:
+        self._answer = answer
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._answer)
+
+    def close(self) -> None:
+        """See PEP 3333."""
+        try:
+            close = getattr(self._answer, "close", None)
+            if close:
+                close()
+        finally:
+            _give_back(self._environ)
+            _tell(self._environ[_OBSERVATION])
+
+
+def _give_back(environ: "WSGIEnvironment") -> None:
+    for give_back in environ.get(_AT_END, ()):
+        give_back()
+
+
+def _tell(observed: Observation) -> None:
+    observed.end()
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("request ended", extra=_fields(observed))
+
+
+def environ_at_hand() -> "WSGIEnvironment":
+    """The WSGI environment of the request that this thread answers; gone when its pieces leave."""
+    return _at_hand.get()
 
 
 def observation() -> Observation:
     """That of the request at hand."""
-    observed: Observation = flask.g.observation
+    observed: Observation = _at_hand.get()[_OBSERVATION]
     return observed
 
 
-def _begin_trace(tracing: Tracing) -> None:
-    observation().trace = tracing.begin(flask.request.method, flask.request.headers)
+def add_headers(headers: Mapping[str, str]) -> None:
+    """To the answer of the request at hand, whatever it will be."""
+    _at_hand.get().setdefault(_MORE_HEADERS, []).extend(headers.items())
 
 
-def _begin() -> None:
-    flask.g.observation = Observation(
-        request_id=f"req_{secrets.token_hex(12)}", began_at=time.monotonic(), method=flask.request.method
-    )
-
-
-def _finish(response: flask.Response) -> flask.Response:
-    observed, rule = observation(), flask.request.url_rule
-    response.headers.add("x-request-id", observed.request_id)
-    # The rule, since a path may name a person.
-    observed.route = rule.rule if rule else "none"
-    observed.status = response.status_code
-    observed.first_byte_at = time.monotonic()
-
-    def end() -> None:
-        observed.end()
-        if logger.isEnabledFor(logging.INFO):
-            logger.info("request ended", extra=_fields(observed))
-
-    response.call_on_close(end)
-    return response
+def at_end(give_back: Callable[[], None]) -> None:
+    """Have it called when the answer of the request at hand is closed; it raises nothing."""
+    _at_hand.get().setdefault(_AT_END, []).append(give_back)
 
 
 def _fields(seen: Observation) -> Mapping[str, object]:
