@@ -1,4 +1,7 @@
-"""The GenAI histograms, added up here and exported now and then: the SDK takes ten times as long."""
+"""The GenAI histograms, added up here and exported now and then: the SDK takes ten times as long.
+
+Imported only where they are on.
+"""
 
 import atexit
 import threading
@@ -6,21 +9,28 @@ import time
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExporter,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from opendify import __version__
-from opendify.telemetry.spans import CONVENTIONS, Attributes
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricExporter
-    from opentelemetry.sdk.resources import Resource
+from opendify.telemetry.span_shapes import CONVENTIONS, AttributeItems
 
 _INTERVAL: Final = ("OTEL_METRIC_EXPORT_INTERVAL", 60_000.0)
 _TIMEOUT: Final = ("OTEL_METRIC_EXPORT_TIMEOUT", 30_000.0)
 _TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 _MOST_SERIES: Final = 1_000
-
-_Key = tuple[tuple[str, str | int | float], ...]
 
 
 @dataclass(slots=True)
@@ -41,26 +51,25 @@ class GenAIHistogram:
     name: str
     unit: str
     bounds: tuple[float, ...]
-    _series: dict[_Key, _Series] = field(default_factory=dict)
+    _series: dict[AttributeItems, _Series] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def note(self, size: float, attributes: Attributes) -> None:
+    def note(self, size: float, attributes: AttributeItems) -> None:
         """One more; once there are too many different attributes, others are left out."""
-        key = tuple(attributes.items())
         with self._lock:
-            series = self._series.get(key) or self._begin(key)
+            series = self._series.get(attributes) or self._begin(attributes)
             series.counts[bisect_left(self.bounds, size)] += 1
             series.sum += size
             series.least = min(series.least, size)
             series.most = max(series.most, size)
 
-    def _begin(self, key: _Key) -> _Series:
+    def _begin(self, key: AttributeItems) -> _Series:
         series = _Series([0] * (len(self.bounds) + 1), time.time_ns())
         if len(self._series) < _MOST_SERIES:
             self._series[key] = series
         return series
 
-    def points(self, *, anew: bool) -> list["HistogramDataPoint"]:
+    def points(self, *, anew: bool) -> list[HistogramDataPoint]:
         """What was noted, in the SDK's form; with `anew` what comes later is counted from nothing."""
         now = time.time_ns()
         with self._lock:
@@ -69,9 +78,7 @@ class GenAIHistogram:
                 self._series.clear()
         return points
 
-    def _point(self, key: _Key, series: _Series, now: int) -> "HistogramDataPoint":
-        from opentelemetry.sdk.metrics.export import HistogramDataPoint
-
+    def _point(self, key: AttributeItems, series: _Series, now: int) -> HistogramDataPoint:
         return HistogramDataPoint(
             attributes=dict(key),
             start_time_unix_nano=series.began_at,
@@ -88,7 +95,7 @@ class GenAIHistogram:
 class GenAIMetrics:
     """What runs took and used, exported by a thread of its own, and once more when the process ends."""
 
-    def __init__(self, exporter: "MetricExporter", resource: "Resource", standard: Mapping[str, str]) -> None:
+    def __init__(self, exporter: MetricExporter, resource: Resource, standard: Mapping[str, str]) -> None:
         """`standard` are OpenTelemetry's own variables, of which those of periodic exports are heeded."""
         self.durations = GenAIHistogram(
             "gen_ai.client.operation.duration", "s", tuple(0.01 * 2**power for power in range(14))
@@ -123,9 +130,6 @@ class GenAIMetrics:
 
     def export(self) -> None:
         """Send all that was noted, if anything was."""
-        from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
-        from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-
         metrics = [metric for each in (self.durations, self.tokens) if (metric := self._metric(each))]
         if not metrics:
             return
@@ -133,9 +137,7 @@ class GenAIMetrics:
         told = ResourceMetrics(self._resource, [ScopeMetrics(scope, metrics, CONVENTIONS)], "")
         self._exporter.export(MetricsData([told]), self._timeout_milliseconds)
 
-    def _metric(self, histogram: GenAIHistogram) -> "Metric | None":
-        from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, Metric
-
+    def _metric(self, histogram: GenAIHistogram) -> Metric | None:
         points = histogram.points(anew=self._is_delta)
         temporality = AggregationTemporality.DELTA if self._is_delta else AggregationTemporality.CUMULATIVE
         return Metric(histogram.name, "", histogram.unit, Histogram(points, temporality)) if points else None

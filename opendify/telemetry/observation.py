@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, Protocol
 
 from opendify.errors import (
     ClientLeft,
@@ -23,9 +23,6 @@ from opendify.telemetry import instruments as seen
 from opendify.telemetry.metrics import OTHER
 from opendify.telemetry.processes import collections_told
 
-if TYPE_CHECKING:
-    from opendify.telemetry.tracing import RequestTrace, RunTrace
-
 Outcome = Literal["whole", "failed", "client_gone"]
 
 NO_MODEL: Final = "none"
@@ -44,6 +41,28 @@ _GAP_STREAM_EVERY_SECONDS: Final = 1.0
 _MOST_GAPS: Final = 64
 
 
+class RunTrace(Protocol):
+    """A run as a trace knows it, and as Dify is told of it."""
+
+    @property
+    def trace_id(self) -> str:
+        """32 hexadecimal digits, as Dify's `trace_id` takes them."""
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C header that makes Dify's own spans children of the run's."""
+
+
+class RequestTrace(Protocol):
+    """What follows one request where it is traced."""
+
+    def begin_run(self) -> RunTrace:
+        """The request's next run is about to begin."""
+
+    def end(self, seen: "Observation") -> None:
+        """The request ended."""
+
+
 @dataclass(slots=True)
 class RunRecord:
     """One run at Dify, from its opening on. `model` is the app's name in the table."""
@@ -54,7 +73,7 @@ class RunRecord:
     began_at: float
     server: str = ""
     """The base URL of its Dify, without what it may hold of secrets."""
-    trace: "RunTrace | None" = None
+    trace: RunTrace | None = None
     ended_at: float | None = None
     error: BaseException | None = None
 
@@ -105,7 +124,7 @@ class Observation:
     error: GatewayError | None = None
     minor_error: str | None = None
     """The code of one that is shown in the log, and not counted."""
-    trace: "RequestTrace | None" = None
+    trace: RequestTrace | None = None
     runs: list[RunRecord] = field(default_factory=list)
 
     def begin_run(self, model: str, mode: str, server: str = "") -> RunRecord:

@@ -14,11 +14,11 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource
 
 from opendify.telemetry.genai_metrics import GenAIHistogram, GenAIMetrics
-from opendify.telemetry.spans import Attributes
+from opendify.telemetry.span_shapes import AttributeItems
 from tests.fakes.otlp import Exporter
 
 SIZES = (0.0, 0.01, 0.015, 0.02, 3.0, 1e9)
-CHAT: Attributes = {"gen_ai.operation.name": "chat", "server.port": 443}
+CHAT: AttributeItems = (("gen_ai.operation.name", "chat"), ("server.port", 443))
 
 
 def _points(data: MetricsData) -> list[HistogramDataPoint]:
@@ -35,7 +35,7 @@ def test_it_adds_up_as_the_sdk_does() -> None:
         .create_histogram("h", explicit_bucket_boundaries_advisory=list(metrics.durations.bounds))
     )
     for size in SIZES:
-        theirs.record(size, CHAT)
+        theirs.record(size, dict(CHAT))
         metrics.durations.note(size, CHAT)
 
     metrics.export()
@@ -86,7 +86,7 @@ def test_threads_lose_nothing_and_strangers_fill_nothing() -> None:
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: histogram.note(0.5, CHAT), range(2_000)))
     for number in range(2_000):
-        histogram.note(1, {"model": number})
+        histogram.note(1, (("model", number),))
 
     points = histogram.points(anew=False)
     assert len(points) == 1_000

@@ -62,7 +62,7 @@ def _begun(exported: InMemorySpanExporter, method: str) -> tuple[Tools, OpenSpan
     provider = TracerProvider()
     processor = SimpleSpanProcessor(exported)
     tools = Tools(Spans(provider, processor))
-    return tools, tools.spans.begin(method, None)
+    return tools, tools.spans.begin(method, {})
 
 
 def test_where_the_sdk_is_off_no_span_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +78,7 @@ def test_where_the_sdk_is_off_no_span_is_kept(monkeypatch: pytest.MonkeyPatch) -
 def test_a_run_that_is_not_kept_is_measured_all_the_same() -> None:
     metrics = GenAIMetrics(Exporter(), Resource({}), {})
     spans = Spans(TracerProvider(sampler=ALWAYS_OFF), SimpleSpanProcessor(InMemorySpanExporter()))
-    trace = RequestTrace(Tools(spans, metrics), spans.begin("GET", None))
+    trace = RequestTrace(Tools(spans, metrics), spans.begin("GET", {}))
     seen = Observation(method="GET", trace=trace, model="support", is_whole=True, prompt_tokens=3)
 
     seen.begin_run("support", "chat", "https://dify.example.com/v1").over(whole=True)
@@ -112,7 +112,7 @@ of_process = {"ENABLE_OTEL": "true", "MODEL_CONFIG": '{"bot": "app-bot"}', "OTEL
 environ = load_environment(Path(sys.argv[1]), of_process)
 settings = load_settings(environ).tracing
 tools = tracing.open_tools(settings)
-print(json.dumps([dict(tools.spans._resource.attributes), repr(settings)]))
+print(json.dumps([dict(tools.spans.resource.attributes), repr(settings)]))
 """
     done = subprocess.run(
         [sys.executable, "-c", program, str(file)],
