@@ -1,5 +1,6 @@
 """Log lines: a constant message, then what varies as `name=value`; never contents, headers or keys."""
 
+import copy
 import functools
 import json
 import logging
@@ -36,12 +37,15 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 
 class _Formatter(logging.Formatter):
-    """Shows where an exception came from, and of its message only what cannot be a client's."""
+    """Shows where an exception came from, and of its message only what cannot be a client's.
+
+    Of a warning's it shows the first cause alone: something outside fails, maybe at each request.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`; what another formatter left of the exception is not used."""
         record.exc_text = None
-        return super().format(record)
+        return super().format(_with_cause(record))
 
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatException`; the messages of unknown exceptions may quote a request."""
@@ -71,6 +75,7 @@ class JsonFormatter(_Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
+        record = _with_cause(record)
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
             "time": moment.replace("+00:00", "Z"),
@@ -175,16 +180,39 @@ def _shown(value: object) -> str:
     return text if text and text.isprintable() and " " not in text else repr(text)
 
 
+def _with_cause(record: logging.LogRecord) -> logging.LogRecord:
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None or record.levelno > logging.WARNING:
+        return record
+    brief = copy.copy(record)
+    brief.exc_info = None
+    vars(brief)["cause"] = _named(_first_cause(error))
+    return brief
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    before = _before(error)
+    return error if before is None else _first_cause(before)
+
+
+def _before(error: BaseException) -> BaseException | None:
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def _story(error: BaseException) -> Iterator[str]:
     """Oldest cause first, as Python shows it."""
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    before = _before(error)
     if before is not None:
         yield from _story(before)
         yield "\nwhich led to:\n\n"
     if error.__traceback__:
         yield "Traceback (most recent call last):\n"
         yield from traceback.format_tb(error.__traceback__)
-    yield f"{type(error).__module__}.{type(error).__qualname__}{_own_words(error)}\n"
+    yield f"{_named(error)}\n"
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}{_own_words(error)}"
 
 
 def _own_words(error: BaseException) -> str:

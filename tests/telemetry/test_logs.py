@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ import yaml
 
 from opendify.errors import InternalError
 from opendify.settings import PROJECT_FOLDER
+from opendify.stores.base import StoreUnavailable
 from opendify.telemetry.logs import REQUEST_LOGGER, JsonFormatter, TextFormatter
 
 DEPLOY = PROJECT_FOLDER / "deploy/logging"
@@ -75,7 +77,7 @@ def test_an_exception_shows_where_it_came_from_and_not_what_it_quotes(formatter:
     try:
         broken()
     except InternalError:
-        line = formatter.format(record_of(exc_info=sys.exc_info()))
+        line = formatter.format(record_of(levelno=logging.ERROR, exc_info=sys.exc_info()))
 
     assert "in broken" in line
     assert "builtins.KeyError" in line
@@ -89,9 +91,21 @@ def test_an_exception_of_the_system_says_what_is_wrong() -> None:
     try:
         Path("/nowhere/at/all").read_bytes()
     except OSError:
-        line = TextFormatter().format(record_of(exc_info=sys.exc_info()))
+        line = TextFormatter().format(record_of(levelno=logging.ERROR, exc_info=sys.exc_info()))
 
     assert line.endswith("builtins.FileNotFoundError: No such file or directory")
+
+
+def test_a_warning_is_one_line_that_names_the_first_cause() -> None:
+    error = StoreUnavailable("a path")
+    error.__cause__ = sqlite3.OperationalError("database or disk is full")
+    warning = record_of(levelno=logging.WARNING, msg="no answer", exc_info=(type(error), error, None))
+
+    cause = "sqlite3.OperationalError: database or disk is full"
+    told = json.loads(JsonFormatter().format(warning))
+    assert TextFormatter().format(warning).endswith(f" cause={cause!r}")
+    assert (told["cause"], "exception" in told) == (cause, False)
+    assert warning.exc_info, "other handlers, as Sentry's, see all of it"
 
 
 def test_requests_go_to_stdout_and_all_else_to_stderr() -> None:
@@ -194,10 +208,12 @@ def _in_filebeat() -> Iterator[str]:
 
 
 def test_filebeat_renames_only_what_there_is() -> None:
-    line = JsonFormatter().format(
-        record_of(error="upstream_error", exc_info=(ValueError, ValueError(), None))
-    )
-    there = {f"opendify.{name}" for name in json.loads(line)}
+    fault = (ValueError, ValueError(), None)
+    lines = [
+        JsonFormatter().format(record_of(error="upstream_error", levelno=level, exc_info=fault))
+        for level in (logging.WARNING, logging.ERROR)
+    ]
+    there = {f"opendify.{name}" for line in lines for name in json.loads(line)}
 
     assert set(_in_filebeat()) <= there
 
