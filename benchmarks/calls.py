@@ -54,6 +54,21 @@ def served_by_mock() -> Iterator[dict[str, str]]:
         yield environment(Path(name), mock.door.port)
 
 
+@contextmanager
+def silent_log() -> Iterator[None]:
+    """Each request leaves a line, which nobody wants to read here."""
+    kept = [os.dup(1), os.dup(2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+
+
 def _calls(kind: str, environ: Mapping[str, str], requests: int) -> int:
     calls = 0
 
@@ -82,11 +97,11 @@ def _profile(kind: str, environ: Mapping[str, str]) -> cProfile.Profile:
 def main(keep: bool, profile: str | None) -> None:
     """Count the calls of one request, and compare."""
     if profile:
-        with served_by_mock() as environ, _silent_log():
+        with served_by_mock() as environ, silent_log():
             found = _profile(profile, environ)
         pstats.Stats(found).strip_dirs().sort_stats("tottime").print_stats(100)
         return
-    with served_by_mock() as environ, _silent_log():
+    with served_by_mock() as environ, silent_log():
         counted = {kind: count(kind, environ) for kind in KINDS}
     baseline = read_baseline()
     for kind, calls in counted.items():
@@ -95,21 +110,6 @@ def main(keep: bool, profile: str | None) -> None:
         BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(counted)) + b"\n")
     elif faults := list(compare(counted, baseline)):
         sys.exit("\n".join([*faults, "where that is right: python -m benchmarks.calls --keep"]))
-
-
-@contextmanager
-def _silent_log() -> Iterator[None]:
-    """Each request leaves a line, which nobody wants to read here."""
-    kept = [os.dup(1), os.dup(2)]
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        os.dup2(kept[0], 1)
-        os.dup2(kept[1], 2)
 
 
 if __name__ == "__main__":

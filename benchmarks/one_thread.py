@@ -1,7 +1,7 @@
 """A worker that answers each request in the thread that received it, so that only the work itself counts.
 
 All else is as it is shipped: the client's connection, the worker's loop, the app, its
-store in a file, its log line, and a Dify behind sockets.
+store in a file, its metrics in files that workers share, its log line, and a Dify behind sockets.
 """
 
 import json
@@ -24,6 +24,7 @@ from opendify.serving.threaded_worker import ThreadedWorker
 from opendify.serving.threads import AnsweringThreads, Work
 from opendify.settings import load_server_settings, load_settings
 from opendify.telemetry.logs import configure_logging
+from opendify.telemetry.metrics import METRICS
 
 _DIRECTIVE = Directive()
 _RECEIVE_BYTES = 1 << 16
@@ -48,6 +49,9 @@ def answer_requests(environ: Mapping[str, str], requests: int, *, whole: bool) -
     """
     settings = load_settings(environ)
     configure_logging(settings.log_level, settings.logs)
+    folder = settings.data_dir / "metrics"
+    folder.mkdir(exist_ok=True)
+    METRICS.join(folder, "1")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         # As Gunicorn's own, from which connections inherit it.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
