@@ -5,15 +5,18 @@ nobody asked for metrics, as in commands, using it does nothing. `Metrics` then 
 their values: those of this process alone, or files that all workers of a server share.
 """
 
-import gc
-import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal
+
+from opendify.telemetry.numbers import MAKING, Number, made_with, shared_numbers
 
 if TYPE_CHECKING:
     import prometheus_client
     from prometheus_client.registry import Collector, CollectorRegistry
+
+    Family = prometheus_client.Counter | prometheus_client.Gauge | prometheus_client.Histogram
 
 METRICS_EXTENSION: Final = "opendify-metrics"
 """Where the app keeps its `Metrics`, among its extensions."""
@@ -23,118 +26,101 @@ OTHER: Final = "other"
 
 # A series costs memory in every worker and in Prometheus; clients must not be able to make any.
 _MOST_SERIES: Final = 1_000
-_MAKING: Final = threading.RLock()
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
-
-_Family = TypeVar(
-    "_Family", "prometheus_client.Counter", "prometheus_client.Gauge", "prometheus_client.Histogram"
-)
 
 GaugeMode = Literal["sum", "max"]
 """How the values of living workers become one; those of dead workers do not count."""
 
 
-class Instrument(Generic[_Family]):
+class Instrument:
     """A metric with all its label values; `name` is the one that Prometheus shows."""
 
     def __init__(self, name: str, about: str, labels: Sequence[str]) -> None:
         self.name, self.about, self.labels = name, about, tuple(labels)
-        self._family: _Family | None = None
-        # By label values, since the library takes ten times as long to find one.
-        self._children: dict[tuple[str, ...], _Family] = {}
+        self._family: Family | None = None
+        # By label values, since the library takes ten times as long to find and to change one.
+        self._series: dict[tuple[str, ...], list[Number]] = {}
 
     def bind(self, registry: "CollectorRegistry | None") -> None:
         """Keep values from now on: in `registry`, or without one in files of the library's."""
-        self._family, self._children = self._make(registry), {}
+        self._family, numbers = made_with(lambda: self._make(registry))
+        self._series = {} if self.labels else {(): numbers}
 
-    def _make(self, registry: "CollectorRegistry | None") -> _Family:
+    def _make(self, registry: "CollectorRegistry | None") -> "Family":
         raise NotImplementedError
 
-    def _child(self, values: tuple[str, ...]) -> _Family | None:
+    def _begin(self, values: tuple[str, ...]) -> Sequence[Number]:
+        """The numbers of a series that was not counted yet; none where nobody will ask."""
         if self._family is None:
             METRICS.begin()
         family = self._family
         if family is None:
-            return None
-        if len(self._children) >= _MOST_SERIES:
-            values = (OTHER,) * len(values)
-        return self._children.setdefault(values, _labelled(family, values) if self.labels else family)
+            return ()
+        with MAKING:
+            if values not in self._series and len(self._series) >= _MOST_SERIES:
+                values = (OTHER,) * len(values)
+            if values not in self._series:
+                self._series[values] = made_with(lambda: family.labels(*values))[1]
+            return self._series[values]
 
 
-def _labelled(family: _Family, values: tuple[str, ...]) -> _Family:
-    """The library's child of these label values, made under the library's lock.
-
-    Nothing is collected meanwhile: an abandoned stream that is closed by the collector counts
-    its end, and would wait for that lock in the very thread that holds it.
-    """
-    with _MAKING:
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            return family.labels(*values)
-        finally:
-            if collects:
-                gc.enable()
-
-
-class Counter(Instrument["prometheus_client.Counter"]):
+class Counter(Instrument):
     """Counts what happened since the server started."""
 
-    def _make(self, registry: "CollectorRegistry | None") -> "prometheus_client.Counter":
-        from prometheus_client import Counter as Family
+    def _make(self, registry: "CollectorRegistry | None") -> "Family":
+        from prometheus_client import Counter
 
-        return Family(self.name, self.about, self.labels, registry=registry)
+        return Counter(self.name, self.about, self.labels, registry=registry)
 
     def add(self, *values: str, by: float = 1) -> None:
         """Count one more, or `by` more; `values` are those of the labels, in their order."""
-        child = self._children.get(values) or self._child(values)
-        if child is not None:
-            child.inc(by)
+        for number in self._series.get(values) or self._begin(values):
+            number.inc(by)
 
 
-class Gauge(Instrument["prometheus_client.Gauge"]):
+class Gauge(Instrument):
     """What is the case now."""
 
     def __init__(self, name: str, about: str, labels: Sequence[str], mode: GaugeMode) -> None:
         super().__init__(name, about, labels)
         self._mode = mode
 
-    def _make(self, registry: "CollectorRegistry | None") -> "prometheus_client.Gauge":
-        from prometheus_client import Gauge as Family
+    def _make(self, registry: "CollectorRegistry | None") -> "Family":
+        from prometheus_client import Gauge
 
         mode: Literal["livesum", "livemax"] = "livesum" if self._mode == "sum" else "livemax"
-        return Family(self.name, self.about, self.labels, registry=registry, multiprocess_mode=mode)
+        return Gauge(self.name, self.about, self.labels, registry=registry, multiprocess_mode=mode)
 
     def add(self, *values: str, by: float = 1) -> None:
         """Raise it; lower it with a negative `by`."""
-        child = self._children.get(values) or self._child(values)
-        if child is not None:
-            child.inc(by)
+        for number in self._series.get(values) or self._begin(values):
+            number.inc(by)
 
     def set(self, value: float, *values: str) -> None:
         """Make it `value`."""
-        child = self._children.get(values) or self._child(values)
-        if child is not None:
-            child.set(value)
+        for number in self._series.get(values) or self._begin(values):
+            number.set(value)
 
 
-class Histogram(Instrument["prometheus_client.Histogram"]):
+class Histogram(Instrument):
     """How often which size was seen."""
 
     def __init__(self, name: str, about: str, labels: Sequence[str], buckets: Sequence[float]) -> None:
         super().__init__(name, about, labels)
         self._buckets = buckets
 
-    def _make(self, registry: "CollectorRegistry | None") -> "prometheus_client.Histogram":
-        from prometheus_client import Histogram as Family
+    def _make(self, registry: "CollectorRegistry | None") -> "Family":
+        from prometheus_client import Histogram
 
-        return Family(self.name, self.about, self.labels, registry=registry, buckets=self._buckets)
+        return Histogram(self.name, self.about, self.labels, registry=registry, buckets=self._buckets)
 
     def observe(self, size: float, *values: str) -> None:
         """One more of this size."""
-        child = self._children.get(values) or self._child(values)
-        if child is not None:
-            child.observe(size)
+        numbers = self._series.get(values) or self._begin(values)
+        if numbers:
+            numbers[0].inc(size)
+            # The last bucket holds what is larger than all bounds.
+            numbers[1 + bisect_left(self._buckets, size)].inc(1)
 
 
 class Metrics:
@@ -164,20 +150,19 @@ class Metrics:
 
             disable_created_metrics()  # type: ignore[no-untyped-call] # Several processes have none either.
             # By itself the library goes by an environment that is meant for a server.
-            values.ValueClass = values.MutexValue
+            values.ValueClass = Number
             self._bind(CollectorRegistry())
 
     def join(self, folder: Path, process: str) -> None:
         """Count from now on together with the other processes that keep files in `folder`.
 
         `process` is a name that no other living process has; who takes that of a dead one
-        goes on with its counters. The environment's `PROMETHEUS_MULTIPROC_DIR` is `folder`.
+        goes on with its counters.
         """
         from prometheus_client import values
 
         self.folder, self.process = folder, process
-        # The library documents this for servers that number their workers.
-        values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]
+        values.ValueClass = shared_numbers(folder, process)
         self._bind(None)
 
     def exposition(self, accept: str, more: Iterable["Collector"] = ()) -> tuple[bytes, str]:

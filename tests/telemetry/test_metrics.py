@@ -85,6 +85,28 @@ def test_processes_that_join_are_summed_and_a_successor_goes_on_counting(tmp_pat
     assert 'long_seconds_bucket{le="0.25"} 1.0' in said
 
 
+def test_threads_that_count_a_new_series_at_once_count_the_same_one(tmp_path: Path) -> None:
+    program = """
+import sys, threading
+sys.setswitchinterval(1e-6)
+ready = threading.Barrier(16)
+def count():
+    for n in range(50):
+        ready.wait()
+        hellos.add(str(n))
+        long.observe(n)
+threads = [threading.Thread(target=count) for _ in range(16)]
+for each in threads: each.start()
+for each in threads: each.join()
+"""
+    said = _join("1", program, tmp_path)
+
+    assert [f'hellos_total{{to="{n}"}} 16.0' in said for n in range(50)] == [True] * 50
+    assert 'long_seconds_bucket{le="10.0"} 176.0' in said
+    assert "long_seconds_count 800.0" in said
+    assert f"long_seconds_sum {16 * sum(range(50))}.0" in said
+
+
 def test_clients_cannot_make_series_without_end(tmp_path: Path) -> None:
     program = (
         "METRICS.open()\n[hellos.add(f'stranger {n}') for n in range(5000)]\n"
