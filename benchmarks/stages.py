@@ -25,7 +25,7 @@ class Stage(StrEnum):
     """What is done for a request, in about this order."""
 
     WORKER = "the worker: its loop, the request's head and environment, the answer's frame"
-    FLASK = "Flask around the view, CORS, the request's id, the response's headers"
+    MIDDLEWARE = "around the view: the request's id, CORS, routing, the answer's headers"
     VIEW = "the view: key, body, identity, limits, slot"
     GATEWAY = "the gateway: `Turn`, app, conversation found or begun, what a run is made of"
     ASKED = "the request to Dify, built and sent"
@@ -41,10 +41,10 @@ _CLIENT: Final = "the benchmark's own client"
 # Each is wrapped where it is looked up when a request comes.
 DOORS: Final[Mapping[str, str]] = {
     "benchmarks.one_thread:_Client.go_on": _CLIENT,
-    "flask:Flask.wsgi_app": Stage.FLASK,
+    "opendify.telemetry.requests:ObservedRequests.__call__": Stage.MIDDLEWARE,
     "opendify.routes.people:People.caller": Stage.VIEW,
-    "opendify.routes.v1:read_body": Stage.VIEW,
-    "opendify.routes.v1:parse_request": Stage.VIEW,
+    "opendify.routes.completions:read_whole_body": Stage.VIEW,
+    "opendify.routes.completions:parse_request": Stage.VIEW,
     "opendify.routes.people:People.person": Stage.VIEW,
     "opendify.routes.people:People.enter": Stage.VIEW,
     "opendify.gateway:Gateway.stream_chat_completion": Stage.GATEWAY,
@@ -59,10 +59,9 @@ DOORS: Final[Mapping[str, str]] = {
     "opendify.serving.client_socket:ClientSocket.sendall": Stage.SENT,
     "opendify.telemetry.observation:RunRecord.over": Stage.WATCHED,
     "opendify.telemetry.observation:Observation.end": Stage.WATCHED,
-    "opendify.telemetry.requests:_fields": Stage.WATCHED,
-    "logging:Logger.info": Stage.WATCHED,
+    "opendify.telemetry.requests:_tell": Stage.WATCHED,
 }
-_ENTRANCE: Final = "flask:Flask.wsgi_app"
+_ENTRANCE: Final = "opendify.telemetry.requests:ObservedRequests.__call__"
 _WARM, _REQUESTS = 200, 2_000
 _MOST_CROSSINGS: Final = 100_000
 

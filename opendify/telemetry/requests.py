@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from werkzeug.datastructures import EnvironHeaders
 
-from opendify.telemetry.logs import REQUEST_LOGGER
+from opendify.telemetry.logs import REQUEST_LOGGER, info_record
 from opendify.telemetry.observation import NO_MODEL, Observation
 from opendify.telemetry.tracing import Tracing
 
@@ -92,7 +92,7 @@ def _give_back(environ: "WSGIEnvironment") -> None:
 def _tell(observed: Observation) -> None:
     observed.end()
     if logger.isEnabledFor(logging.INFO):
-        logger.info("request ended", extra=_fields(observed))
+        logger.handle(info_record(REQUEST_LOGGER, "request ended", _fields(observed)))
 
 
 def environ_at_hand() -> "WSGIEnvironment":
@@ -119,7 +119,7 @@ def at_end(give_back: Callable[[], None]) -> None:
 def _fields(seen: Observation) -> Mapping[str, object]:
     """What the line says; what a request does not have is left out."""
     first_byte_at = seen.began_at if seen.first_byte_at is None else seen.first_byte_at
-    always = {
+    fields: dict[str, object] = {
         "request_id": seen.request_id,
         "method": seen.method,
         "route": seen.route,
@@ -128,22 +128,37 @@ def _fields(seen: Observation) -> Mapping[str, object]:
         "first_byte_seconds": round(first_byte_at - seen.began_at, 6),
         "seconds": round(seen.seconds, 6),
     }
-    sometimes = {
-        "key": seen.key,
-        "error": seen.error.code if seen.error else seen.minor_error,
-        **(_chat_fields(seen) if seen.model != NO_MODEL else {}),
-    }
-    return {**always, **{name: value for name, value in sometimes.items() if value}}
+    error = seen.error.code if seen.error else seen.minor_error
+    if seen.key:
+        fields["key"] = seen.key
+    if error:
+        fields["error"] = error
+    if seen.model != NO_MODEL:
+        _add_chat_fields(fields, seen)
+    return fields
 
 
-def _chat_fields(seen: Observation) -> Mapping[str, object]:
-    return {
-        "model": seen.model,
-        "answered_by": seen.answered_by if seen.answered_by != seen.model else None,
-        "mode": seen.mode,
-        "stream": seen.streams,
-        "repeat": seen.is_repeat,
-        "memory_lost": seen.memory_was_lost,
-        "prompt_tokens": seen.prompt_tokens,
-        "completion_tokens": seen.completion_tokens,
-    }
+_CHAT_FIELDS: Final = (
+    "model",
+    "answered_by",
+    "mode",
+    "stream",
+    "repeat",
+    "memory_lost",
+    "prompt_tokens",
+    "completion_tokens",
+)
+
+
+def _add_chat_fields(fields: dict[str, object], seen: Observation) -> None:
+    values = (
+        seen.model,
+        "" if seen.answered_by == seen.model else seen.answered_by,
+        seen.mode,
+        seen.streams,
+        seen.is_repeat,
+        seen.memory_was_lost,
+        seen.prompt_tokens,
+        seen.completion_tokens,
+    )
+    fields.update({name: value for name, value in zip(_CHAT_FIELDS, values, strict=True) if value})
