@@ -137,7 +137,7 @@ def pre_fork(_arbiter: Arbiter, worker: Worker) -> None:
     """Tell the worker what clients may do, and give it its place beside the others."""
     _kit.hand_out(worker)
     if preload_app:
-        share_memory()
+        share_memory(worker)
     metrics_folder.METRICS_FOLDER.number(worker)
 
 

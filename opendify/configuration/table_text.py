@@ -6,13 +6,10 @@ Parsers' own messages quote what they read, which here may be a key; only positi
 import ast
 import json
 import re
-import tomllib
 import warnings
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-
-import yaml
 
 from opendify.configuration.readers import SettingsError, WrongValue, shown
 
@@ -34,7 +31,7 @@ def parse_table_text(text: str, source: str) -> object:
     """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        _refuse_repeats((name for name, _ in pairs), source)
+        refuse_repeats((name for name, _ in pairs), source)
         return dict(pairs)
 
     try:
@@ -59,7 +56,7 @@ def _parse_python_literal(text: str, source: str) -> object:
         table: object = ast.literal_eval(tree)
     for node in ast.walk(tree):
         if isinstance(node, ast.Dict):
-            _refuse_repeats((key.value for key in node.keys if isinstance(key, ast.Constant)), source)
+            refuse_repeats((key.value for key in node.keys if isinstance(key, ast.Constant)), source)
     return table
 
 
@@ -75,7 +72,10 @@ def read_table_file(file: Path, source: str) -> object:
         case ".json":
             table = parse_table_text(text, source)
         case ".yaml" | ".yml":
-            table = _parse_yaml(text, source)
+            # It takes a megabyte, also of a service whose table is no YAML.
+            from opendify.configuration.yaml_text import parse_yaml
+
+            table = parse_yaml(text, source)
         case ".toml":
             table = _parse_toml(text, source)
         case _:
@@ -111,38 +111,9 @@ def _read_file(file: Path) -> str:
         raise WrongValue(f"names {shown(str(file))}, which cannot be read ({reason})") from None
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML forbids repeated keys; PyYAML takes the last one silently."""
-
-    source: str
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        _refuse_repeats((key.value for key in keys if key.tag != "tag:yaml.org,2002:merge"), self.source)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _parse_yaml(text: str, source: str) -> object:
-    position = "a place that cannot be told"
-    try:
-        loader = _UniqueKeyLoader(text)
-        loader.source = source
-        try:
-            table: object = loader.get_single_data()
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        if error.problem_mark:
-            position = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
-    # PyYAML's constructors let Python's own errors out for values such as the date 2024-13-45.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError):
-        pass
-    else:
-        return table
-    raise SettingsError(f"{source} is not valid YAML at {position}; values with : or # need quotes")
-
-
 def _parse_toml(text: str, source: str) -> object:
+    import tomllib  # Few tables need it.
+
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -151,7 +122,12 @@ def _parse_toml(text: str, source: str) -> object:
     raise SettingsError(f"{source} is not valid TOML at {position}; names and values need quotes")
 
 
-def _refuse_repeats(names: Iterable[object], source: str) -> None:
+def refuse_repeats(names: Iterable[object], source: str) -> None:
+    """Look that no name is written twice in one object.
+
+    Raises:
+        SettingsError: One is.
+    """
     seen: set[object] = set()
     for name in names:
         if name in seen:

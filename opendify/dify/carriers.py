@@ -1,7 +1,5 @@
 """How runs travel to Dify: over our own sockets, or over httpx's transport."""
 
-import ssl
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,6 +14,7 @@ from opendify.dify.events import RunLimits
 from opendify.dify.exchange import Exchange
 from opendify.dify.pump import ResponsePump
 from opendify.dify.sockets import SocketExchange
+from opendify.dify.trust import Trust
 from opendify.settings import DifyApp
 
 # The event stream keeps the exact time; this only frees a reader that nobody waits for.
@@ -76,11 +75,10 @@ class HttpxCarrier:
 class SocketCarrier:
     """The fast way, for servers that are reached directly."""
 
-    def __init__(self, *, idle_seconds: float, connect_seconds: float) -> None:
+    def __init__(self, trust: Trust, *, idle_seconds: float, connect_seconds: float) -> None:
+        self._trust = trust
         self._pool = ConnectionPool(idle_seconds=idle_seconds, connect_seconds=connect_seconds)
-        self._lock = threading.Lock()
         self._heads: dict[tuple[DifyApp, str], tuple[Origin, bytes]] = {}
-        self._tls: dict[str, ssl.SSLContext] = {}
 
     def open(self, post: RunPost) -> Exchange:
         """See `RunCarrier.open`."""
@@ -103,7 +101,8 @@ class SocketCarrier:
         url = httpx.URL(post.app.api_base + post.path)
         is_encrypted = url.scheme == "https"
         port = url.port or (443 if is_encrypted else 80)
-        origin = Origin(url.raw_host.decode("ascii"), port, self._trust(post.app) if is_encrypted else None)
+        tls = self._trust.context_for(post.app) if is_encrypted else None
+        origin = Origin(url.raw_host.decode("ascii"), port, tls)
         headers = {
             "Host": url.netloc.decode("ascii"),
             "Accept": "text/event-stream",
@@ -112,23 +111,6 @@ class SocketCarrier:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         head = f"POST {url.raw_path.decode('ascii')} HTTP/1.1\r\n{lines}".encode()
         return remember(self._heads, (post.app, post.path), (origin, head), most=_MOST_HEADS)
-
-    def _trust(self, app: DifyApp) -> ssl.SSLContext:
-        """One context for all apps that trust the same, since connections are shared by what they trust."""
-        key = str(app.ca_file or "")
-        with self._lock:
-            if key not in self._tls:
-                context = trusted_by(app)
-                context.set_alpn_protocols(["http/1.1"])
-                self._tls[key] = context
-            return self._tls[key]
-
-
-def trusted_by(app: DifyApp) -> ssl.SSLContext:
-    """Whose certificates count: those of the app's `ca_file`, else what httpx and the environment trust."""
-    if app.ca_file:
-        return ssl.create_default_context(cafile=str(app.ca_file))
-    return httpx.create_ssl_context()
 
 
 def proxy_stands_before(url: str) -> bool:

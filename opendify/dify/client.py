@@ -26,6 +26,7 @@ from opendify.dify.events import EventStream, RunLimits
 from opendify.dify.failures import dify_errors_mapped
 from opendify.dify.http_clients import HttpClients, TransportFactory
 from opendify.dify.retries import Retries, RetryBudget
+from opendify.dify.trust import Trust
 from opendify.dify.uploads import UploadedFile, post_file
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
 from opendify.records import Clock
@@ -73,12 +74,15 @@ class DifyClient:
         self._clock = clock
         self._sleep = sleep
         self._servers: dict[str, _Server] = {}
-        self._clients = HttpClients(transport, idle_seconds=_KEEPALIVE_SECONDS)
+        self._trust = Trust()
+        self._clients = HttpClients(transport, self._trust, idle_seconds=_KEEPALIVE_SECONDS)
         # A connection that served before could not be told apart, and broken off, while Dify is silent.
-        self._clients_of_calls = HttpClients(transport, idle_seconds=0)
+        self._clients_of_calls = HttpClients(transport, self._trust, idle_seconds=0)
         self._carriers: dict[tuple[str, Path | None], RunCarrier] = {}
         self._sockets = SocketCarrier(
-            idle_seconds=_KEEPALIVE_SECONDS, connect_seconds=settings.dify_connect_timeout_seconds
+            self._trust,
+            idle_seconds=_KEEPALIVE_SECONDS,
+            connect_seconds=settings.dify_connect_timeout_seconds,
         )
 
     def open_run(self, app: DifyApp, request: DifyRequest, *, client_socket: int = -1) -> EventStream:
@@ -201,6 +205,10 @@ class DifyClient:
     ) -> str:
         """See `downloads.download`."""
         return download(self._clients_of_calls.get(app), app, path, write, while_waiting, clock=self._clock)
+
+    def read_certificates(self) -> None:
+        """In a master, before the fork: so that its workers share what each would read for itself."""
+        self._trust.read_for(self._settings.models)
 
     def close_expired(self) -> None:
         """Close connections of runs that were idle too long; to be called now and then."""

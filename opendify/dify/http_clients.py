@@ -6,7 +6,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
-from opendify.dify.carriers import trusted_by
+from opendify.dify.trust import Trust
 from opendify.settings import DifyApp
 
 TransportFactory = Callable[[], httpx.BaseTransport]
@@ -15,16 +15,17 @@ TransportFactory = Callable[[], httpx.BaseTransport]
 class HttpClients:
     """One object a process: connections must not cross a fork."""
 
-    def __init__(self, transport: TransportFactory | None, *, idle_seconds: float) -> None:
+    def __init__(self, transport: TransportFactory | None, trust: Trust, *, idle_seconds: float) -> None:
         """An idle connection is not used again after `idle_seconds`; with 0 each call has its own."""
         self._transport = transport
+        self._trust = trust
         self._idle_seconds = idle_seconds
         self._lock = threading.Lock()
         self._clients: dict[str, httpx.Client] = {}
 
     def get(self, app: DifyApp) -> httpx.Client:
         """The client that may talk to the app's server."""
-        key = str(app.ca_file or "")
+        key = self._trust.key_for(app)
         client = self._clients.get(key)
         if client is None:
             with self._lock:
@@ -47,7 +48,7 @@ class HttpClients:
             max_keepalive_connections=None if self._idle_seconds else 0,
             keepalive_expiry=self._idle_seconds,
         )
-        return httpx.Client(verify=trusted_by(app), limits=limits, cookies=_no_cookies())
+        return httpx.Client(verify=self._trust.context_for(app), limits=limits, cookies=_no_cookies())
 
 
 def _no_cookies() -> CookieJar:
