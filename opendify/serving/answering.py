@@ -8,16 +8,18 @@ import io
 import re
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from gunicorn.config import Config
 from gunicorn.http import wsgi
 from gunicorn.http.errors import ConfigurationProblem
-from gunicorn.http.message import TOKEN_RE, Request
-from gunicorn.util import is_hoppish, unquote_to_wsgi_str
+from gunicorn.http.message import Request
+from gunicorn.util import hop_headers, unquote_to_wsgi_str
 
+from opendify.serving.plain_request import PlainRequest
 from opendify.settings.loading import gunicorn_script_name
 
 if TYPE_CHECKING:
@@ -26,8 +28,14 @@ if TYPE_CHECKING:
 BODY: Final = "opendify.body"
 """Where the environment holds a body that was received as a whole, as bytes."""
 
-# Lines without blanks at either end.
-_VALUES: Final = re.compile(r"(?:(?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?(?:\n|\Z))*")
+# No line end in a line, no blanks at either end, and nothing that is the server's to say.
+_PLAIN_LINES: Final = re.compile(
+    rf"(?:(?:Content-Length: (?P<length>[0-9]{{1,18}})|(?!(?:Content-Length|{'|'.join(hop_headers)}):)"
+    r"[!#$%&'*+\-.^`|~0-9A-Za-z]+: (?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?)\r\n)*",
+    re.IGNORECASE | re.ASCII,
+)
+_STATUS: Final = re.compile(r"[0-9]{3} [\x20-\x7e]*")
+_WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 # Headers that are something else in WSGI's environment; the last comes from trusted proxies only.
 _PLACES: Final = {
     "CONTENT-TYPE": "CONTENT_TYPE",
@@ -91,15 +99,27 @@ def request_environ(shared: "WSGIEnvironment", request: Request, body: bytes) ->
     }
     if request.scheme != "http":
         environ["wsgi.url_scheme"] = request.scheme
-    for name, value in request.headers:
-        if name in _PLACES:
-            environ[_PLACES[name]] = value
-            continue
-        key = f"HTTP_{name.replace('-', '_')}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    if isinstance(request, PlainRequest):
+        environ.update(zip(map(_place, request.fields), request.fields.values(), strict=True))
+    else:
+        _add_headers(environ, request.headers)
     if environ["SCRIPT_NAME"]:
         _mount(environ)
     return environ
+
+
+def _add_headers(environ: "WSGIEnvironment", headers: Iterable[tuple[str, str]]) -> None:
+    """Those of one name are joined, but for the three that are something else."""
+    for name, value in headers:
+        key = _place(name)
+        is_another = key in environ and key not in _PLACES.values()
+        environ[key] = f"{environ[key]},{value}" if is_another else value
+
+
+@functools.lru_cache(maxsize=512)
+def _place(name: str) -> str:
+    """Where a header so called, in upper case, stands in WSGI's environment."""
+    return _PLACES.get(name) or f"HTTP_{name.replace('-', '_')}"
 
 
 def _mount(environ: "WSGIEnvironment") -> None:
@@ -111,45 +131,49 @@ def _mount(environ: "WSGIEnvironment") -> None:
 
 
 class PlainAnswer(wsgi.Response):
-    """An answer whose head leaves together with the first piece of its body."""
+    """An answer whose head leaves together with the first piece of its body.
+
+    Heads that hold nothing unusual are looked at in one go; Gunicorn's own code looks at all others.
+    """
 
     def __init__(self, request: Request, sock: socket.socket, cfg: Config) -> None:
         super().__init__(request, sock, cfg)
+        self._lines = ""
         self._unsent = b""
 
-    def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
-        """As in the base class, which looks at each value by itself."""
-        headers = list(headers)
-        names = [name for name, _ in headers]
-        # No value may hold the line ends that join them here.
-        values = "\n".join([value for _, value in headers])
-        is_well_formed = _VALUES.fullmatch(values) and values.count("\n") == len(headers) - 1
-        if not (is_well_formed and all(map(_is_ordinary, names))):
-            super().process_headers(headers)
-            return
-        if "Content-Length" in names:
-            self.response_length = int(headers[names.index("Content-Length")][1])
-        self.headers = [*self.headers, *headers]
-
-    def default_headers(self) -> list[str]:
-        """As in the base class, but the date is written once a second."""
-        if self.upgrade:
-            return super().default_headers()
-        major, minor = self.req.version or (1, 1)
-        connection = "close" if self.should_close() else "keep-alive"
-        framing = "Transfer-Encoding: chunked\r\n" if self.chunked else ""
-        return [
-            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\n"
-            f"Date: {_date(int(time.time()))}\r\nConnection: {connection}\r\n{framing}"
-        ]
+    def start_response(  # type: ignore[override] # Apps give a list.
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """As in the base class."""
+        lines = "\r\n".join([*map(": ".join, headers), ""])
+        plain, code = _PLAIN_LINES.fullmatch(lines), _code_of_plain(status)
+        # A value with a line end in it would be two lines.
+        is_plain = plain is not None and code is not None and lines.count("\r\n") == len(headers)
+        if not is_plain or self.status is not None or self.req.method == "HEAD":
+            self._lines = ""
+            return super().start_response(status, headers, exc_info)
+        self.status, self.status_code = status, code
+        self.headers, self._lines = list(headers), lines
+        if plain and plain["length"]:
+            self.response_length = int(plain["length"])
+        self.chunked = self.is_chunked()
+        return self.write
 
     def send_headers(self) -> None:
         """Have them leave with what is written next."""
         if self.headers_sent:
             return
-        lines = "\r\n".join([*map(": ".join, self.headers), "", ""])
-        self._unsent = f"{''.join(self.default_headers())}{lines}".encode("latin-1")
+        lines = self._lines or "\r\n".join([*map(": ".join, self.headers), ""])
+        self._unsent = f"{self._first_lines()}{lines}\r\n".encode("latin-1")
         self.headers_sent = True
+
+    def _first_lines(self) -> str:
+        """The server's own."""
+        if self.upgrade:
+            return "".join(self.default_headers())
+        major, minor = self.req.version or (1, 1)
+        first = f"{major}.{minor} {self.status}\r\nServer: {self.version}"
+        return _first_lines(first, int(time.time()), is_last=self.should_close(), is_chunked=self.chunked)
 
     def sendfile(self, respiter: wsgi.FileWrapper) -> bool:  # noqa: ARG002 - The base's signature.
         """Never: the socket does not block, and all goes through `write`."""
@@ -183,13 +207,16 @@ class PlainAnswer(wsgi.Response):
             self.sock.sendall(unsent + data)
 
 
-@functools.lru_cache(maxsize=256)
-def _is_ordinary(name: str) -> bool:
-    """Whether a header so called is passed on as it is; the length is read where it is so written."""
-    is_known = name == "Content-Length" or name.lower() != "content-length"
-    return is_known and bool(TOKEN_RE.fullmatch(name)) and not is_hoppish(name)
+@functools.lru_cache(maxsize=64)
+def _code_of_plain(status: str) -> int | None:
+    """That of a status that brings a body; None of all others."""
+    code = int(status[:3]) if _STATUS.fullmatch(status) else 0
+    return code if code >= HTTPStatus.OK and code not in _WITHOUT_BODY else None
 
 
-@functools.lru_cache(maxsize=2)
-def _date(now: int) -> str:
-    return formatdate(now, usegmt=True)
+@functools.lru_cache(maxsize=64)
+def _first_lines(version_to_server: str, now: int, *, is_last: bool, is_chunked: bool) -> str:
+    """As Gunicorn writes them, once a second for each kind of answer."""
+    framing = "Transfer-Encoding: chunked\r\n" if is_chunked else ""
+    date, connection = formatdate(now, usegmt=True), "close" if is_last else "keep-alive"
+    return f"HTTP/{version_to_server}\r\nDate: {date}\r\nConnection: {connection}\r\n{framing}"

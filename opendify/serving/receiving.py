@@ -1,7 +1,7 @@
 """A client's next request, from its first byte until all of it has come; knows no sockets."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -10,11 +10,11 @@ from gunicorn.http.body import ChunkedReader, LengthReader
 from gunicorn.http.errors import LimitRequestHeaders
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
-from gunicorn.http.unreader import Unreader
 
 from opendify.errors import FileStorageFull
 from opendify.serving.client_socket import LARGE_STEP_BYTES
 from opendify.serving.limits import ClientLimits
+from opendify.serving.plain_request import HeadRequest, PlainRequest, TrustingUnreader, read_plain
 from opendify.serving.spool import Spool
 
 # An LF alone ends no line: the head will never be what it should, and is refused at once.
@@ -24,51 +24,6 @@ _LONGEST_LINE: Final = 8_190
 # Only forms carry whole files, which are not to be in memory.
 _FORM: Final = re.compile(r"\s*multipart/form-data\b", re.IGNORECASE)
 _LARGEST_COPY: Final = 1 << 20
-# Lines that mean the same to everybody: no name with a `_`, no line that goes on, no control characters.
-_PLAIN_FIELDS: Final = re.compile(
-    rb"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]+:[ \t\x21-\x7e\x80-\xff]*(?:\r\n(?!\Z)|\Z))+"
-)
-
-
-class _PlainRequest(Request):
-    """Gunicorn's, which looks a client's address up in its lists for every request anew.
-
-    Heads that hold nothing unusual are read in one go; Gunicorn's own parser reads all others.
-    """
-
-    unreader: "_Received"
-    # The stubs do not know them.
-    _peer_trusted_for_forwarded: Callable[[], tuple[Mapping[str, str], Sequence[str]]]
-    _apply_header_policy: Callable[..., object]
-
-    def parse_headers(self, data: bytes, from_trailer: bool = False) -> list[tuple[str, str]]:
-        """As in the base class."""
-        fields = None if from_trailer else self._plain_fields(data)
-        if fields is None:
-            return list(super().parse_headers(data, from_trailer=from_trailer))
-        schemes, forwarders = self._peer_trusted_for_forwarded()
-        scheme_state, seen = [False], set[str]()
-        for name, value in fields:
-            if name == "EXPECT" or name in schemes:
-                self._apply_header_policy(name, value, scheme_state, seen, schemes, forwarders)
-        return fields
-
-    def _plain_fields(self, data: bytes) -> list[tuple[str, str]] | None:
-        """Names and values, where each name stands but once, and nothing is too long or too much."""
-        if not _PLAIN_FIELDS.fullmatch(data):
-            return None
-        lines = data.decode("latin-1").split("\r\n")
-        if len(lines) > self.limit_request_fields or len(data) > self.limit_request_field_size:
-            return None
-        parts = [line.partition(":") for line in lines]
-        fields = [(name.upper(), value.strip(" \t")) for name, _, value in parts]
-        return fields if len(dict(fields)) == len(fields) else None
-
-    def _peer_is_trusted_proxy(self) -> bool:
-        if self.unreader.peer_is_trusted is None:
-            trusts = super()._peer_is_trusted_proxy  # type: ignore[misc] # The stubs do not know it.
-            self.unreader.peer_is_trusted = trusts()
-        return bool(self.unreader.peer_is_trusted)
 
 
 class RequestReceiver(RequestParser):
@@ -77,7 +32,8 @@ class RequestReceiver(RequestParser):
     `next` is for when the request `is_ready`: whole, or refusable as it is.
     """
 
-    mesg_class: ClassVar[type[Request]] = _PlainRequest
+    mesg_class: ClassVar[type[Request]] = HeadRequest
+    read_plain: ClassVar[Callable[..., PlainRequest | None]] = staticmethod(read_plain)
 
     def __init__(self, cfg: Config, client: tuple[str, int], limits: ClientLimits) -> None:
         super().__init__(cfg, (), client)
@@ -183,7 +139,7 @@ class RequestReceiver(RequestParser):
         self._next_step_at = LARGE_STEP_BYTES
         self._most_body_bytes = self._limits.most_body_bytes
         self._failure: Exception | None = None
-        self._head = bytearray()
+        self._head = b""
         self._chunks: _ChunkEnd | None = None
         self._length: int | None = None
         self._missing = 0
@@ -209,26 +165,42 @@ class RequestReceiver(RequestParser):
             self._refuse(LimitRequestHeaders(f"more than {_MOST_HEAD_BYTES} bytes of headers"))
 
     def _read_head(self, length: int) -> None:
-        self._received.spool.add(bytes(self._head))
-        body = bytes(self._head[length:])
-        self.has_head, self._head = True, bytearray()
+        head, body = self._head[:length], self._head[length:]
+        self.has_head, self._head = True, b""
         self.req_count += 1
         try:
-            self.mesg = self.mesg_class(self.cfg, self.unreader, self.source_addr, self.req_count)
+            plain = self.read_plain(self.cfg, self.unreader, self.source_addr, self.req_count, head)
+            if plain is not None:
+                self.mesg, self._length = plain, plain.length
+                form = plain.fields.get("CONTENT-TYPE", "")
+            else:
+                form = self._read_unusual_head(head)
         except Exception as error:  # noqa: BLE001 - Raised again where the request is asked for.
             self._refuse(error)
             return
-        if any(name == "CONTENT-TYPE" and _FORM.match(value) for name, value in self.mesg.headers):
-            self._most_body_bytes = self._limits.most_form_bytes
-            self._received.spool.may_use_disk = True
+        self._note_kind(form)
+        self._received.spool.add(body)
+        self._follow_body(body)
+
+    def _read_unusual_head(self, head: bytes) -> str:
+        """Have Gunicorn read it; what its body is, as far as it says so."""
+        self._received.spool.add(head)
+        self.mesg = self.mesg_class(self.cfg, self.unreader, self.source_addr, self.req_count)
         reader = self.mesg.body.reader if self.mesg.body else None
         if isinstance(reader, ChunkedReader):
             self._chunks = _ChunkEnd()
         elif isinstance(reader, LengthReader):
-            self._length = self._missing = reader.length
+            self._length = reader.length
+        return next((value for name, value in self.mesg.headers if name == "CONTENT-TYPE"), "")
+
+    def _note_kind(self, content_type: str) -> None:
+        if _FORM.match(content_type):
+            self._most_body_bytes = self._limits.most_form_bytes
+            self._received.spool.may_use_disk = True
+        if self._length is not None:
+            self._missing = self._length
             # The app refuses it by its length alone.
-            self._is_refusable = reader.length > self._most_body_bytes
-        self._follow_body(body)
+            self._is_refusable = self._length > self._most_body_bytes
 
     def _follow_body(self, piece: bytes) -> None:
         if self._chunks is not None:
@@ -243,19 +215,19 @@ class RequestReceiver(RequestParser):
         self._failure = error
 
 
-class _Received(Unreader):
+class _Received(TrustingUnreader):
     """What was received, as Gunicorn's parser asks for it."""
 
     def __init__(self, spool_folder: Path) -> None:
         super().__init__()
-        self.peer_is_trusted: bool | None = None
         self.spool = Spool(spool_folder)
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         return self.spool.take(size_hint or 0)
 
     def take_all(self) -> bytes:
-        return self.take_buffered() + self.spool.take_all()
+        ahead = self.take_buffered() if self.buf.tell() else b""
+        return ahead + self.spool.take_all()
 
 
 class _ChunkEnd:

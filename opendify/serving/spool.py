@@ -69,9 +69,12 @@ class Spool:
 
     def take_all(self) -> bytes:
         """Everything that is left."""
-        pieces = list(iter(lambda: self.take(_MOST_IN_MEMORY), b""))
+        pieces = b"".join(self._pieces)
+        if self._file is not None:
+            self._pieces.clear()
+            pieces += b"".join(iter(lambda: self.take(_MOST_IN_MEMORY), b""))
         self.forget()
-        return b"".join(pieces)
+        return pieces
 
     def forget(self) -> None:
         """Drop everything, the file too."""

@@ -152,8 +152,11 @@ def both(*arguments: object) -> Iterator[bytes]:
         ("204 NO CONTENT", [("Content-Length", "0")], []),
         ("200 OK", [("Connection", "close"), ("Keep-Alive", "3"), ("X-Bytes", "\xe4")], [b"a"]),
         ("200 OK", [], []),
+        ("304 NOT MODIFIED", [("ETag", "a")], []),
+        ("404 NOT FOUND", [("Content-Length", "2"), ("X-Empty", "")], [b"no"]),
+        ("200", [("X-Blanks", "a \t b"), ("Server", "mine"), ("Content-Length", "1")], [b"a"]),
     ],
-    ids=["stream", "length", "empty", "no content", "hop by hop", "nothing"],
+    ids=["stream", "length", "empty", "no content", "hop by hop", "nothing", "as it was", "not found", "odd"],
 )
 def test_an_answer_is_gunicorns(
     sent: bytes, status: str, headers: list[tuple[str, str]], pieces: list[bytes]

@@ -219,6 +219,7 @@ class _Gunicorns(RequestReceiver):
     """Every head is read by Gunicorn's own parser."""
 
     mesg_class = Request
+    read_plain = staticmethod(lambda *_: None)
 
 
 HEADS = {
@@ -258,6 +259,60 @@ def test_a_head_means_what_it_means_to_gunicorn(fields: bytes, peer: str) -> Non
     assert _meaning(RequestReceiver, sent, peer) == _meaning(_Gunicorns, sent, peer)
 
 
+LINES = (
+    b"GET / HTTP/1.1",
+    b"GET /v1/models?limit=%20&b=?x/y HTTP/1.1",
+    b"GET /v1/models? HTTP/1.1",
+    b"DELETE /v1/a;b=c,d@e%E4%BD%A0!$&'()*+=:~|\"<> HTTP/1.1",
+    b"GET //there/v1 HTTP/1.1",
+    b"GET /a//b HTTP/1.1",
+    b"GET /v1/models#part HTTP/1.1",
+    b"GET /v1/models?a#part HTTP/1.1",
+    b"GET http://there/v1/models HTTP/1.1",
+    b"GET there:80 HTTP/1.1",
+    b"OPTIONS * HTTP/1.1",
+    b"CONNECT /v1 HTTP/1.1",
+    b"get /v1 HTTP/1.1",
+    b"MOVE /v1 HTTP/1.1",
+    b"GET /v1 HTTP/1.0",
+    b"GET /v1 HTTP/2.0",
+    b"GET /v1 HTTP/1.1 ",
+    b"GET  /v1 HTTP/1.1",
+    b"GET /v\x7f HTTP/1.1",
+    b"GET /v\xe4 HTTP/1.1",
+    b"GET /v\x00 HTTP/1.1",
+    b"GET /%b HTTP/1.1" % (b"x" * 4_079),
+    b"GET /%b HTTP/1.1" % (b"x" * 4_080),
+    b"GET /%b HTTP/1.1" % (b"x" * 4_090),
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_request_line_means_what_it_means_to_gunicorn(line: bytes) -> None:
+    sent = line + b"\r\nHost: here\r\n\r\n"
+
+    assert _meaning(RequestReceiver, sent, "127.0.0.1") == _meaning(_Gunicorns, sent, "127.0.0.1")
+
+
+@pytest.mark.parametrize("wish", [b"close", b"Close", b"keep-alive", b"close, upgrade", b"upgrade", b""])
+def test_who_wants_to_go_is_let_go_as_gunicorn_does(wish: bytes) -> None:
+    sent = b"GET / HTTP/1.1\r\nHost: here\r\nConnection: %b\r\n\r\n" % wish
+
+    assert _meaning(RequestReceiver, sent, "127.0.0.1") == _meaning(_Gunicorns, sent, "127.0.0.1")
+
+
+def test_what_is_left_of_a_plain_request_s_body_is_read_by_gunicorn() -> None:
+    receiver = _receiver()
+    receiver.feed(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n")
+
+    body = next(receiver).body
+    assert body is not None
+    assert body.read(2) == b"ab"
+    assert receiver.finish_body()
+    receiver.begin_next()
+    assert receiver.received_bytes == len(b"GET / HTTP/1.1\r\n")
+
+
 def _meaning(kind: type[RequestReceiver], sent: bytes, peer: str) -> object:
     receiver = kind(Config(), (peer, 1), _limits())
     receiver.feed(sent)
@@ -265,4 +320,6 @@ def _meaning(kind: type[RequestReceiver], sent: bytes, peer: str) -> object:
         request = next(receiver)
     except (ParseException, StopIteration) as error:
         return type(error), str(error)
-    return request.headers, request.scheme, receiver.awaits_consent, receiver.is_whole
+    line = (request.method, request.uri, request.path, request.query, request.fragment, request.version)
+    end = (receiver.awaits_consent, receiver.is_whole, receiver.has_body, request.should_close())
+    return line, request.headers, request.scheme, end
