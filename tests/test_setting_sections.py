@@ -12,6 +12,8 @@ from opendify.configuration.fields import documented, read_fields, section, sett
 class Tea:
     sugar: int = setting("TEA_SUGAR", read.whole_number(0, 5), "1", "Lumps.", development_default="3")
     milk: bool = setting("TEA_MILK", read.flag, "false", "Whether there is any.")
+    brewing_seconds: int = setting("TEA_TIME", read.whole_number(0, 600), "180", "How long.")
+    max_bytes_per_leaf: int = setting("TEA_LEAF", read.whole_number(0, 9), "9", "What is read in it.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +45,11 @@ def test_its_faults_are_told_with_the_others() -> None:
 
 
 def test_its_settings_are_documented_in_their_place() -> None:
-    assert list(documented(Table)) == ["ENVIRONMENT", "TEA_SUGAR", "TEA_MILK"]
+    assert list(documented(Table)) == ["ENVIRONMENT", "TEA_SUGAR", "TEA_MILK", "TEA_TIME", "TEA_LEAF"]
+
+
+def test_the_unit_of_a_number_is_read_from_its_field_s_name() -> None:
+    assert [doc.unit for doc in documented(Tea).values()] == ["", "", "seconds", "bytes"]
 
 
 def test_without_settings_it_has_its_defaults() -> None:

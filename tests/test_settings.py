@@ -556,6 +556,17 @@ def test_the_check_says_on_one_line_that_the_configuration_is_good() -> None:
     assert done.stdout == ("configuration ok: 1 model, 1 API key, production, 2 workers on 0.0.0.0:5000\n")
 
 
+def test_names_that_are_no_setting_are_left_to_the_server_unless_it_does_not_start() -> None:
+    starts = run_check(**MINIMAL, API_KEYS="alice:sk-one", GUNICORN_WORKER="2")
+    refused = run_check(DIFY_API_URL="http://dify/v1", MODEL_CONFIG=MINIMAL["MODEL_CONFIG"])
+
+    assert (starts.returncode, starts.stderr) == (0, "")
+    assert refused.stderr.splitlines() == [
+        "warning: 'DIFY_API_URL' is no setting; did you mean DIFY_API_BASE?",
+        "MODEL_CONFIG, entry 1 'translator': has no `api_base`, and DIFY_API_BASE is not set",
+    ]
+
+
 def test_the_check_says_what_is_wrong_without_a_traceback() -> None:
     done = run_check(MODEL_CONFIG=MINIMAL["MODEL_CONFIG"], LOG_LEVEL="loud", SERVER_PORT="http")
 

@@ -12,7 +12,7 @@ _Value = TypeVar("_Value")
 _Unset = TypeVar("_Unset")
 _Section = TypeVar("_Section")
 
-# What the last word of a field's name says of its number.
+# What the last of these words in a field's name says of its number.
 _UNITS: Final = {
     "seconds": "seconds",
     "days": "days",
@@ -27,7 +27,7 @@ _UNITS: Final = {
 class SettingDoc:
     """A setting as documentation and `.env.example` show it; `default` is empty where there is none.
 
-    `unit` is what its number counts, where the field's name ends in it.
+    `unit` is what its number counts, where the field's name says it.
     """
 
     name: str
@@ -97,8 +97,8 @@ def documented(*kinds: type) -> dict[str, SettingDoc]:
 
 
 def _unit_in(field_name: str) -> str:
-    """`seconds` of `idle_timeout_seconds`."""
-    return _UNITS.get(field_name.rpartition("_")[2], "")
+    """`seconds` of `idle_timeout_seconds`, `bytes` of `max_bytes_per_key`."""
+    return next((_UNITS[word] for word in reversed(field_name.split("_")) if word in _UNITS), "")
 
 
 def _described_fields(kind: type) -> Iterator[dataclasses.Field[object]]:

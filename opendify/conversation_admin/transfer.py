@@ -32,9 +32,11 @@ def export_rows(store: ConversationStore, file: BinaryIO) -> int:
 
 
 def is_export(file: Path) -> bool:
-    """Whether `file` begins as one that `export_rows` wrote."""
+    """Whether `file` begins as one that `export_rows` wrote; of a store with nothing in it that is empty."""
     with file.open("rb") as lines:
         first = lines.readline(1_000_000)
+    if not first:
+        return True
     try:
         _ROW.decode(first)
     except (msgspec.MsgspecError, ValueError):

@@ -19,14 +19,18 @@ LookFurther = Callable[[Settings, ServerSettings], Sequence[str]]
 
 
 def check(look_further: LookFurther = lambda *_: ()) -> int:
-    """Say whether a server would start with this configuration, or what is wrong; the exit code."""
-    warn_of_unknown_names()
+    """Say whether a server would start with this configuration, or what is wrong; the exit code.
+
+    Names that are no setting are told beside what is wrong, since one may be the reason;
+    a server that starts tells them itself.
+    """
     faults: list[str] = []
     settings = _load_or_note(load_settings, faults)
     server = _load_or_note(load_server_settings, faults)
     if settings and server:
         faults += look_further(settings, server)
     if settings is None or server is None or faults:
+        warn_of_unknown_names()
         # Some settings are read for both.
         sys.stderr.writelines(f"{fault}\n" for fault in dict.fromkeys(faults))
         return 2

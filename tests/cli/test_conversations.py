@@ -180,6 +180,15 @@ def test_an_export_comes_back_whole(operation: Operation, tmp_path: Path) -> Non
     assert [operation.store.find(row.id) for row in rows] == rows
 
 
+def test_an_export_of_nothing_is_imported_as_nothing(operation: Operation, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    assert operation.said("conversations", "export", file) == f"{file}: 0 conversations\n"
+
+    said = operation.said("conversations", "import", file)
+
+    assert said == "0 conversations read: 0 added, 0 were there already\n"
+
+
 def test_importing_an_export_twice_adds_nothing_and_turns_nothing_back(
     operation: Operation, tmp_path: Path
 ) -> None:
