@@ -1,10 +1,11 @@
 ARG PYTHON_IMAGE=python:3.12-slim
 
 FROM ${PYTHON_IMAGE} AS build
+# The base image's pip installs into the environment, which then holds none of its own.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_CACHE_DIR=1
-RUN python -m venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH
+    PIP_NO_CACHE_DIR=1 \
+    PIP_PYTHON=/opt/venv/bin/python
+RUN python -m venv --without-pip /opt/venv
 WORKDIR /app
 COPY requirements.txt ./
 RUN pip install --require-hashes --requirement requirements.txt
@@ -13,11 +14,12 @@ COPY scripts/ scripts/
 COPY opendify/ opendify/
 # Compiled here because the user that runs it cannot write beside the sources.
 RUN pip install --no-deps --editable . \
-    && python -m compileall -q opendify main.py gunicorn_config.py
+    && /opt/venv/bin/python -m compileall -q opendify main.py gunicorn_config.py
 
 FROM ${PYTHON_IMAGE}
 LABEL org.opencontainers.image.title="OpenDify" \
       org.opencontainers.image.description="Makes any Dify app look like an OpenAI model" \
+      org.opencontainers.image.source="https://github.com/opendify/opendify" \
       org.opencontainers.image.licenses="MIT"
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -389,6 +389,12 @@ def test_inputs_nested_without_end_are_refused() -> None:
             id="first of several lines",
         ),
         pytest.param(
+            f'{{"translator": {{"api_key": "{SECRET}", "description": "our',
+            f"at line 1, column {len(SECRET) + 47} (Unterminated string starting at); it ends within a text: "
+            "in `.env`, # after a space begins a comment; put all of it in single quotes",
+            id="cut where .env sees a comment",
+        ),
+        pytest.param(
             f"{{“translator”: “{SECRET}”}}",
             "at line 1, column 2 (Expecting property name enclosed in double quotes); "
             'use straight quotes ("), not typographic ones',

@@ -15,6 +15,11 @@ from opendify.configuration.readers import SettingsError, WrongValue, shown
 
 _JSON_HINTS: Final = (
     (r"[\u2018\u2019\u201c\u201d]", 'use straight quotes ("), not typographic ones'),
+    # As most readers of `.env` cut what stands without quotes.
+    (
+        r"""\A[^"\\]*("([^"\\]|\\.)*"[^"\\]*)*"([^"\\]|\\.)*\Z""",
+        "it ends within a text: in `.env`, # after a space begins a comment; put all of it in single quotes",
+    ),
     (r'\\"', 'write " without a backslash before it'),
     (r"\A[^\"']*:[^\"']*\Z", "the quotes are gone, as when a shell reads it: put all of it in single quotes"),
     (r"\A\s*\{\s*\Z|\A[^}]*\Z", "the closing brace is missing; in `.env` the whole table stands on one line"),

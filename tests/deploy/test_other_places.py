@@ -58,12 +58,13 @@ def test_every_variable_of_ours_is_a_setting(file: Path) -> None:
 
 
 @each_file
-def test_a_container_gets_longer_to_stop_than_its_answers(file: Path) -> None:
+def test_a_container_may_be_stopped_at_any_time_and_gets_longer_than_its_answers(file: Path) -> None:
     graceful_seconds = load_server_settings({}).graceful_timeout_seconds
 
     for service in our_services(file):
         # An overlay leaves it to the file that it lies over.
         if "image" in service:
+            assert service["init"] is True
             assert int(service["stop_grace_period"].removesuffix("s")) > graceful_seconds
 
 

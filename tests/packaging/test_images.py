@@ -109,6 +109,13 @@ def test_an_image_installs_only_what_is_locked(name: str) -> None:
     ]
 
 
+def test_the_production_image_carries_no_pip_of_its_own() -> None:
+    building = read_dockerfile("Dockerfile")
+
+    assert "python -m venv --without-pip /opt/venv" in rest_of(building, "RUN")
+    assert environment_of(building)["PIP_PYTHON"] == "/opt/venv/bin/python"
+
+
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_a_health_check_needs_nothing_that_a_slim_image_lacks(name: str) -> None:
     (check,) = rest_of(last_stage(read_dockerfile(name)), "HEALTHCHECK")
@@ -169,6 +176,12 @@ def test_compose_builds_from_the_checkout(name: str, dockerfile: str) -> None:
 
     assert build["context"] == "."
     assert build.get("dockerfile", "Dockerfile") == dockerfile
+
+
+@pytest.mark.parametrize("name", COMPOSE_FILES)
+def test_a_container_may_be_stopped_while_it_still_starts(name: str) -> None:
+    # The kernel hands a container's first process no TERM before there is somebody to handle it.
+    assert compose_service(name)["init"] is True
 
 
 @pytest.mark.parametrize("name", COMPOSE_FILES)
