@@ -35,8 +35,12 @@ from opendify.files.outgoing import FilesOut, PublisherFor, as_dify_publishes
 from opendify.gateway import Gateway
 from opendify.owners import Owners
 from opendify.records import Clock
+from opendify.responses.answering import Responses
+from opendify.responses.keeping import KeptResponses
+from opendify.responses.shelf import Shelf
 from opendify.routes.admin import admin_blueprint
 from opendify.routes.answers import Failures
+from opendify.routes.asking import Asking
 from opendify.routes.audio import audio_blueprint
 from opendify.routes.completions import Completions
 from opendify.routes.cors import CorsHeaders, answer_preflights
@@ -49,6 +53,7 @@ from opendify.routes.ops import ops_blueprint
 from opendify.routes.paths import CanonicalPaths
 from opendify.routes.people import People
 from opendify.routes.ready import ReadyAnswer
+from opendify.routes.responses import ResponseViews, responses_blueprint
 from opendify.routes.security_headers import add_security_headers
 from opendify.routes.v1 import v1_blueprint
 from opendify.runs.calls import Calls, CallTools
@@ -96,11 +101,11 @@ def create_app(
     gateway = _make_gateway(parts)
     slots = Slots(queue_length=settings.queue_length, queue_seconds=settings.queue_seconds, clock=clock)
     people = People(parts.access, _identity_rules(settings), slots)
-    completions = Completions(gateway, people, settings.max_request_bytes)
+    views = _make_views(parts, gateway, Asking(people, settings.max_request_bytes))
     app = _make_bare_app(settings)
-    _register_routes(app, parts, gateway, people, completions)
+    _register_routes(app, parts, gateway, people, views)
     _show_to_server(app, parts, gateway, slots)
-    _wrap(app, parts, completions, slots)
+    _wrap(app, parts, views, slots)
     return app
 
 
@@ -168,6 +173,22 @@ def _make_gateway(parts: _Parts) -> Gateway:
     )
 
 
+@dataclass(frozen=True)
+class _Views:
+    """Those of runs, which `Express` serves."""
+
+    completions: Completions
+    responses: ResponseViews
+
+
+def _make_views(parts: _Parts, gateway: Gateway, asking: Asking) -> _Views:
+    settings, now = parts.settings, parts.clocks.now
+    ttl_seconds = settings.responses.ttl_days * SECONDS_PER_DAY
+    kept = KeptResponses(parts.answers, ttl_seconds=ttl_seconds, now=now)
+    responses = Responses(gateway, kept, user_prefix=settings.dify_user_prefix, now=now)
+    return _Views(Completions(gateway, asking), ResponseViews(responses, Shelf(kept), asking))
+
+
 def _make_bare_app(settings: Settings) -> flask.Flask:
     """Without routes."""
     app = _App("opendify", static_folder=None)
@@ -201,12 +222,13 @@ def _show_to_server(app: flask.Flask, parts: _Parts, gateway: Gateway, slots: Sl
         app.extensions[METRICS_EXTENSION] = METRICS
 
 
-def _wrap(app: flask.Flask, parts: _Parts, completions: Completions, slots: Slots) -> None:
+def _wrap(app: flask.Flask, parts: _Parts, views: _Views, slots: Slots) -> None:
     """Put around the app what sees every request: Flask's own way to do so."""
     settings, keys = parts.settings, parts.access.keys
     failures = Failures(keys, settings.max_request_bytes)
     app.register_error_handler(Exception, failures.answer)
-    express = Express(app.wsgi_app, completions.views(), failures.answer)
+    express_views = {**views.completions.views(), **views.responses.views()}
+    express = Express(app.wsgi_app, express_views, failures.answer)
     paths = CanonicalPaths(express, settings.url_prefix)
     observed = ObservedRequests(paths, Tracing(settings.tracing) if settings.tracing.enabled else None)
     heads = Heads(observed, CorsHeaders(settings, keys), add_security_headers, close_where_asked)
@@ -214,7 +236,7 @@ def _wrap(app: flask.Flask, parts: _Parts, completions: Completions, slots: Slot
 
 
 def _register_routes(
-    app: flask.Flask, parts: _Parts, gateway: Gateway, people: People, completions: Completions
+    app: flask.Flask, parts: _Parts, gateway: Gateway, people: People, views: _Views
 ) -> None:
     """What callers may ask for, and what is asked of the process itself."""
     settings, clocks, access = parts.settings, parts.clocks, parts.access
@@ -223,7 +245,8 @@ def _register_routes(
     tools = CallTools(owners, parts.discovery, calls)
     most_bytes = min(settings.audio.most_bytes, settings.max_request_bytes)
     transcriber = Transcriber(tools, most_bytes=most_bytes)
-    app.register_blueprint(v1_blueprint(gateway, access.keys, people, completions))
+    app.register_blueprint(v1_blueprint(gateway, access.keys, people, views.completions))
+    app.register_blueprint(responses_blueprint(views.responses))
     app.register_blueprint(files_blueprint(parts.files, people, parts.signer))
     rejoiner = Rejoiner(tools, _rejoining_tools(parts))
     app.register_blueprint(dify_blueprint(ConversationExtras(tools), WorkflowRuns(tools), rejoiner, people))

@@ -148,6 +148,13 @@ class ConversationNotFound(InvalidRequest):
     code = "conversation_not_found"
 
 
+class ResponseNotFound(InvalidRequest):
+    """The caller has no such response, or it is kept no longer."""
+
+    status = 404
+    code = "response_not_found"
+
+
 class FileNotStored(InvalidRequest):
     """The caller has no such file."""
 
@@ -269,6 +276,15 @@ class FileStorageUnavailable(GatewayError):
 
     status = 503
     code = "file_storage_unavailable"
+    retry_after_seconds = 5
+    may_have_begun = False
+
+
+class ResponsesUnavailable(GatewayError):
+    """What is kept of responses cannot be looked up at the moment; nothing was begun."""
+
+    status = 503
+    code = "response_store_unavailable"
     retry_after_seconds = 5
     may_have_begun = False
 

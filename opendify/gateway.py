@@ -45,12 +45,16 @@ from opendify.translate.openai_models import model_shape
 from opendify.translate.reply_pipeline import build_pipeline
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
 from opendify.translate.run_ids import seal_run_id
+from opendify.translate.stream_writer import StreamWriter
 from opendify.translate.turn import Reply, ReplyStarted, Turn, collect_reply
 from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
-from opendify.wire.openai_chat import ChatCompletionRequest, SamplingParameters
+from opendify.wire.openai_chat import AnswerRequest, ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest
 
 _CONNECTED_BY_THEN_SECONDS = 0.5
+
+WriterFactory = Callable[[str, int], StreamWriter]
+"""Makes what writes a stream whose answer has this id and began at this Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +167,12 @@ class Gateway:
 
     def stream_chat_completion(self, request: ChatCompletionRequest, person: Person) -> ReplyStream:
         """Chunks; `frames` of the result must be closed."""
-        return self._stream(request, read_turn(request), ChatChoice(), "chatcmpl", person)
+        make_writer = partial(_reply_writer, ChatChoice(), request)
+        return self.stream(request, read_turn(request), make_writer, "chatcmpl-", person)
 
     def create_chat_completion(self, request: ChatCompletionRequest, person: Person) -> WholeAnswer:
         """A whole chat completion."""
-        collected = self._collect(request, read_turn(request), "chatcmpl", person)
+        collected = self.collect(request, read_turn(request), "chatcmpl-", person)
         body = chat_completion(
             collected.reply,
             completion_id=collected.id,
@@ -179,12 +184,13 @@ class Gateway:
     def stream_completion(self, request: CompletionRequest, person: Person) -> ReplyStream:
         """Text completion objects; `frames` of the result must be closed."""
         turn = read_prompt(request)
-        return self._stream(request, turn, CompletionChoice(_echo(request, turn)), "cmpl", person)
+        make_writer = partial(_reply_writer, CompletionChoice(_echo(request, turn)), request)
+        return self.stream(request, turn, make_writer, "cmpl-", person)
 
     def create_completion(self, request: CompletionRequest, person: Person) -> WholeAnswer:
         """A whole text completion."""
         turn = read_prompt(request)
-        collected = self._collect(request, turn, "cmpl", person)
+        collected = self.collect(request, turn, "cmpl-", person)
         body = text_completion(
             collected.reply,
             completion_id=collected.id,
@@ -193,6 +199,32 @@ class Gateway:
             echo=_echo(request, turn),
         )
         return WholeAnswer(body, collected.reply.started, collected.memory_was_lost)
+
+    def stream(
+        self, request: AnswerRequest, turn: Turn, make_writer: WriterFactory, id_prefix: str, person: Person
+    ) -> ReplyStream:
+        """The answer in the form of one endpoint; `frames` of the result must be closed."""
+        opening = self._opening(request)
+        answer = self._begin_answer(request, turn, id_prefix, person, opening)
+        return ReplyStream(
+            answer.source,
+            make_writer(answer.id, answer.created),
+            opening=opening,
+            observation=person.observation,
+            keepalive_seconds=self._settings.keepalive_seconds,
+            clock=self._clock,
+        )
+
+    def collect(self, request: AnswerRequest, turn: Turn, id_prefix: str, person: Person) -> CollectedReply:
+        """The answer as a whole."""
+        answer = self._begin_answer(request, turn, id_prefix, person, None)
+        with closing(answer.source) as source:
+            reply = collect_reply(source.replies())
+            source.settle(reply.text)
+            observe_start(person.observation, reply.started)
+            observe_end(person.observation, reply.ended)
+            person.observation.memory_was_lost = source.memory_was_lost
+            return CollectedReply(answer.id, answer.created, reply, source.memory_was_lost)
 
     def find_app(self, model: str, caller: Caller, *, for_task: bool = False) -> DifyApp:
         """The app behind a model's name; a chore of a client's goes to the app's `background_model`.
@@ -219,28 +251,7 @@ class Gateway:
         self._repeats.close()
         self._files.close()
 
-    def _stream(
-        self, request: SamplingParameters, turn: Turn, shapes: ChoiceShapes, id_prefix: str, person: Person
-    ) -> ReplyStream:
-        opening = self._opening(request)
-        answer = self._begin_answer(request, turn, id_prefix, person, opening)
-        writer = ReplyWriter(
-            shapes,
-            completion_id=answer.id,
-            created=answer.created,
-            model=request.model or "",
-            include_usage=bool(request.stream_options and request.stream_options.include_usage),
-        )
-        return ReplyStream(
-            answer.source,
-            writer,
-            opening=opening,
-            observation=person.observation,
-            keepalive_seconds=self._settings.keepalive_seconds,
-            clock=self._clock,
-        )
-
-    def _opening(self, request: SamplingParameters) -> Opening:
+    def _opening(self, request: AnswerRequest) -> Opening:
         """A model with fallbacks waits until it is known whether its server can be reached."""
         app = self._settings.find_model(request.model or "")
         seconds = self._settings.stream_commit_seconds
@@ -249,21 +260,9 @@ class Gateway:
             seconds = max(seconds, connected_by_then)
         return Opening(seconds, self._clock)
 
-    def _collect(
-        self, request: SamplingParameters, turn: Turn, id_prefix: str, person: Person
-    ) -> CollectedReply:
-        answer = self._begin_answer(request, turn, id_prefix, person, None)
-        with closing(answer.source) as source:
-            reply = collect_reply(source.replies())
-            source.settle(reply.text)
-            observe_start(person.observation, reply.started)
-            observe_end(person.observation, reply.ended)
-            person.observation.memory_was_lost = source.memory_was_lost
-            return CollectedReply(answer.id, answer.created, reply, source.memory_was_lost)
-
     def _begin_answer(
         self,
-        request: SamplingParameters,
+        request: AnswerRequest,
         turn: Turn,
         id_prefix: str,
         person: Person,
@@ -284,7 +283,7 @@ class Gateway:
         return answer
 
     def _begin_fallbacks(
-        self, request: SamplingParameters, turn: Turn, person: Person, opening: Opening | None
+        self, request: AnswerRequest, turn: Turn, person: Person, opening: Opening | None
     ) -> Fallbacks:
         """Everything from the model's name to a run that goes on at Dify.
 
@@ -434,5 +433,17 @@ def _echo(request: CompletionRequest, turn: Turn) -> str:
     return turn.query if request.echo else ""
 
 
+def _reply_writer(
+    shapes: ChoiceShapes, request: AnswerRequest, completion_id: str, created: int
+) -> ReplyWriter:
+    return ReplyWriter(
+        shapes,
+        completion_id=completion_id,
+        created=created,
+        model=request.model or "",
+        include_usage=bool(request.stream_options and request.stream_options.include_usage),
+    )
+
+
 def _new_id(prefix: str) -> str:
-    return f"{prefix}-{secrets.token_hex(12)}"
+    return f"{prefix}{secrets.token_hex(12)}"

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from msgspec import structs
 
 from opendify.conversations.fingerprint import Transcript, append_recent, context_digest, fingerprint
-from opendify.conversations.identity import ClientContext
+from opendify.conversations.identity import ClientContext, Place
 from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.conversations.replay import Templates, first_turn_text, later_turn_text
 from opendify.errors import GatewayError, RateLimited
@@ -120,6 +120,8 @@ def begin_turn(request: TurnRequest, tools: TurnTools) -> HeldTurn:
     known = find_known(request, tools, named) if named else None
     if context.conversation_id:
         held.continue_named(named, known)
+    elif context.follows:
+        held.continue_from(context.follows)
     elif known is None or not held.continue_known(known):
         held.continue_matching()
     return held
@@ -218,10 +220,20 @@ class ConversationTurn:
 
     def continue_known(self, known: StoredConversation) -> bool:
         """Continue a conversation that the body names, if it is this app's and free."""
-        if (known.model, known.app_fingerprint) != (self._scope.model, self._scope.app_fingerprint):
+        if not self._is_of_app(known):
             return False
         self._fits_exactly = self._take(known.id) != "held"
         return not self._fits_exactly
+
+    def continue_from(self, place: Place) -> None:
+        """Continue where an answer left its conversation; where that went on, a new one branches off."""
+        conversation_id = place.conversation_id
+        known = find_known(self._request, self._tools, conversation_id) if conversation_id else None
+        if known and self._is_of_app(known):
+            self._take(known.id, if_fits=lambda taken: taken.stands_at(place.message_id))
+
+    def _is_of_app(self, known: StoredConversation) -> bool:
+        return (known.model, known.app_fingerprint) == (self._scope.model, self._scope.app_fingerprint)
 
     def _reserve(self, conversation_id: str) -> str:
         """A row for a conversation that is not known yet, under one id for all who name it at once."""
@@ -262,7 +274,7 @@ class ConversationTurn:
         for each in candidates:
             # A lone message goes on with whatever Dify holds; a window must still be what it has seen.
             expected = each.recent if self._request.turn.history else None
-            if self._take(each.id, unless_moved_from=expected) == "held":
+            if self._take(each.id, if_fits=_stands_behind(expected)) == "held":
                 self._fits_exactly = False
                 return
         if heads and not (self._shows_history or sends_whole):
@@ -278,13 +290,13 @@ class ConversationTurn:
         self.memory_was_lost = not self._recovered
 
     def _take(
-        self, stored_id: str, *, unless_moved_from: bytes | None = None
+        self, stored_id: str, *, if_fits: Callable[[StoredConversation], bool] = lambda _: True
     ) -> Literal["held"] | NotClaimed:
         now = self._tools.now()
         taken = self._store.claim(stored_id, claim=self._claim, now=now, until=now + CLAIM_SECONDS)
         if taken == "taken" or taken == "unknown":
             return taken
-        if unless_moved_from is not None and taken.recent != unless_moved_from:
+        if not if_fits(taken):
             self._store.release(stored_id, claim=self._claim)
             return "taken"
         self._hold(taken)
@@ -410,6 +422,11 @@ class ConversationTurn:
 
     def _match_key(self, transcript: Transcript, messages: Sequence[HistoryMessage]) -> str:
         return match_key(self._request, self._scope, transcript, messages)
+
+
+def _stands_behind(recent: bytes | None) -> Callable[[StoredConversation], bool]:
+    """Whether a conversation has seen these messages last; None are any."""
+    return lambda taken: recent in (None, taken.recent)
 
 
 def scope_of(request: TurnRequest) -> Scope:

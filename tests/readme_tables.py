@@ -14,6 +14,7 @@ from opendify import errors
 from opendify.errors import GatewayError
 from opendify.settings import SETTINGS, SettingDoc, load_server_settings, load_settings
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
+from opendify.translate.response_parameters import RESPONSE_PARAMETERS
 
 PROJECT = Path(__file__).parent.parent
 PAGES = [
@@ -169,6 +170,7 @@ def _time_budgets() -> str:
 TABLES: Mapping[str, Callable[[], str]] = {
     "chat-completion-parameters": lambda: _parameters(CHAT_COMPLETION_PARAMETERS),
     "completion-parameters": lambda: _parameters(COMPLETION_PARAMETERS),
+    "response-parameters": lambda: _parameters(RESPONSE_PARAMETERS),
     "errors": _errors,
     **{f"settings-{group}": partial(_settings, settings) for group, settings in _grouped_settings().items()},
     "time-budgets": _time_budgets,

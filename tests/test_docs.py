@@ -18,6 +18,7 @@ from opendify.routes.operations import OPERATIONS
 from opendify.settings import PROJECT_FOLDER, SETTINGS
 from opendify.simulator import DEMO_MODELS
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
+from opendify.translate.response_parameters import RESPONSE_PARAMETERS
 from tests.fakes.settings import make_settings
 from tests.pages import (
     CODE,
@@ -43,7 +44,7 @@ from tests.readme_tables import PAGES, TABLES, budgets, with_tables
 
 ARCHITECTURE: Final = read_page("docs/architecture.md")
 # The pages whose tables are the reference, so that every number in them must be the same in both languages.
-REFERENCES: Final = ("configuration", "api", "troubleshooting", "production")
+REFERENCES: Final = ("configuration", "api", "responses", "troubleshooting", "production")
 LINK: Final = re.compile(r"\]\((?![a-z]+:)([^)#\s]*)(?:#([^)\s]+))?[^)]*\)")
 ENDPOINT: Final = re.compile(r"(?:GET|POST|PUT|PATCH|DELETE) /\S*")
 
@@ -136,21 +137,27 @@ def test_the_endpoints_are_the_routes_of_the_app(edition: str, app: flask.Flask)
 
 @both_editions
 @pytest.mark.parametrize(
-    ("endpoint", "parameters"),
-    [("/v1/chat/completions", CHAT_COMPLETION_PARAMETERS), ("/v1/completions", COMPLETION_PARAMETERS)],
+    ("page", "endpoint", "parameters"),
+    [
+        ("api", "/v1/chat/completions", CHAT_COMPLETION_PARAMETERS),
+        ("api", "/v1/completions", COMPLETION_PARAMETERS),
+        ("responses", "/v1/responses", RESPONSE_PARAMETERS),
+    ],
 )
 def test_every_parameter_is_named_where_it_belongs(
-    edition: str, endpoint: str, parameters: tuple[Parameter, ...]
+    edition: str, page: str, endpoint: str, parameters: tuple[Parameter, ...]
 ) -> None:
-    section = section_below(read_page(f"docs/api{edition}"), f"`{endpoint}`")
+    section = section_below(read_page(f"docs/{page}{edition}"), f"`{endpoint}`")
 
     assert first_cells(section) == [[parameter.name] for parameter in parameters]
 
 
 def test_a_parameter_is_treated_alike_in_both_editions() -> None:
     words = {"honoured": "有效", "ignored": "忽略", "refused in part": "部分拒绝"}
-    treatments = [each.treatment for each in (*CHAT_COMPLETION_PARAMETERS, *COMPLETION_PARAMETERS)]
-    rows = table_rows(read_page("docs/api.zh-CN.md"))
+    parameters = (*CHAT_COMPLETION_PARAMETERS, *COMPLETION_PARAMETERS, *RESPONSE_PARAMETERS)
+    treatments = [each.treatment for each in parameters]
+    pages = ("docs/api.zh-CN.md", "docs/responses.zh-CN.md")
+    rows = [row for page in pages for row in table_rows(read_page(page))]
     translated = [row[1].strip() for row in rows if row[1].strip() in words.values()]
 
     assert translated == [words[treatment] for treatment in treatments]
@@ -187,6 +194,7 @@ def test_every_error_code_has_one_row_that_says_what_to_do(edition: str) -> None
 # Which page tells of the endpoints of each group.
 TOPICS: Final = {
     "Chats and completions": "api",
+    "Responses": "responses",
     "Files": "files",
     "Speech": "audio",
     "Dify's extras": "dify-extras",

@@ -28,11 +28,20 @@ _PROMPT_CACHE_KEY_IS_CHAT = ("codex",)
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where an answer left its conversation: Dify's ids, empty where it told none."""
+
+    conversation_id: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClientContext:
     """What a request tells of its sender; empty where it tells nothing.
 
     `conversation_id` is one of Dify's, named in a header and meant exactly;
-    `maybe_conversation_id` may be one of Dify's or the client's own chat id.
+    `maybe_conversation_id` may be one of Dify's or the client's own chat id. `follows` is where
+    the answer that the request goes on from left its conversation, if that is known.
     """
 
     user: str = ""
@@ -42,6 +51,7 @@ class ClientContext:
     is_temporary: bool = False
     is_task: bool = False
     sends_whole_transcripts: bool = False
+    follows: Place | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,6 @@ STREAM_HEADERS = (
     ("Cache-Control", "no-cache"),
     ("X-Accel-Buffering", "no"),
 )
-# What clients ask for by default that is not served, and what serves them.
-_INSTEAD = {"/v1/responses": "; set the client to chat completions, POST /v1/chat/completions"}
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 
 logger = logging.getLogger(__name__)
@@ -132,7 +130,7 @@ class Failures:
         url = f"{environ['REQUEST_METHOD']} {environ.get(ORIGINAL_PATH, path)}"
         match error.code:
             case 404:
-                return _answer_gateway_error(RouteNotFound(f"Invalid URL ({url}){_INSTEAD.get(path, '')}"))
+                return _answer_gateway_error(RouteNotFound(f"Invalid URL ({url})"))
             case 405:
                 answer = _answer_gateway_error(MethodNotSupported(f"Not allowed on this URL ({url})"))
                 answer.headers += [each for each in error.get_headers() if each[0] != "Content-Type"]

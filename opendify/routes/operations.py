@@ -8,11 +8,13 @@ from pydantic import BaseModel
 
 from opendify.routes.admin import CleanupRequest
 from opendify.translate.parameters import CHAT_COMPLETION_PARAMETERS, COMPLETION_PARAMETERS, Parameter
-from opendify.wire import answers, dify_extras
+from opendify.translate.response_parameters import RESPONSE_PARAMETERS
+from opendify.wire import answers, dify_extras, response_answers
 from opendify.wire.openai_audio import SpeechRequest, TranscriptionRequest
 from opendify.wire.openai_chat import ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest
 from opendify.wire.openai_files import FileListing, FileUpload
+from opendify.wire.openai_responses import InputItemListing, ResponsesRequest, StoredResponseQuery
 
 Access = Literal["everybody", "caller", "probe", "admin"]
 Media = str | type[BaseModel]
@@ -38,7 +40,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
 
 
-_CHAT, _FILES, _AUDIO = "Chats and completions", "Files", "Speech"
+_CHAT, _RESPONSES, _FILES, _AUDIO = "Chats and completions", "Responses", "Files", "Speech"
 _DIFY, _OPERATORS, _SERVICE = "Dify's extras", "For operators", "The service"
 _BINARY: Final = "application/octet-stream"
 _AT_DIFY: Final = {
@@ -61,6 +63,38 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
         answer=answers.TextCompletion,
         events=answers.TextCompletion,
         parameters=COMPLETION_PARAMETERS,
+    ),
+    "POST /v1/responses": Operation(
+        tag=_RESPONSES,
+        summary="Answer with a response, whole or as a stream",
+        body=ResponsesRequest,
+        answer=response_answers.Response,
+        events=response_answers.ResponseStreamEvent,
+        parameters=RESPONSE_PARAMETERS,
+    ),
+    "POST /v1/responses/input_tokens": Operation(
+        tag=_RESPONSES,
+        summary="Estimate the tokens of a request's own words",
+        body=ResponsesRequest,
+        answer=response_answers.InputTokens,
+    ),
+    "GET /v1/responses/{response_id}": Operation(
+        tag=_RESPONSES,
+        summary="Show a response that is kept",
+        query=StoredResponseQuery,
+        answer=response_answers.Response,
+    ),
+    "DELETE /v1/responses/{response_id}": Operation(
+        tag=_RESPONSES, summary="Forget a response", answer=response_answers.ResponseDeleted
+    ),
+    "POST /v1/responses/{response_id}/cancel": Operation(
+        tag=_RESPONSES, summary="Always refused: what is kept has ended", answer=()
+    ),
+    "GET /v1/responses/{response_id}/input_items": Operation(
+        tag=_RESPONSES,
+        summary="List what a response answered",
+        query=InputItemListing,
+        answer=response_answers.InputItemList,
     ),
     "GET /v1/models": Operation(
         tag=_CHAT,

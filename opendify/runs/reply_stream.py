@@ -9,7 +9,7 @@ from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
 from opendify.runs.source import ReplySource
 from opendify.telemetry.observation import Observation
-from opendify.translate.reply_writer import ReplyWriter
+from opendify.translate.stream_writer import StreamWriter
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta, TextDeltas
 from opendify.wire.sse import KEEP_ALIVE
 
@@ -26,7 +26,7 @@ class ReplyStream:
     def __init__(
         self,
         run: ReplySource,
-        writer: ReplyWriter,
+        writer: StreamWriter,
         *,
         opening: Opening,
         keepalive_seconds: float,

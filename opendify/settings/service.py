@@ -15,6 +15,7 @@ from opendify.settings.access import AccessSettings
 from opendify.settings.attachments import AttachmentSettings
 from opendify.settings.audio import AudioSettings
 from opendify.settings.common import CommonSettings
+from opendify.settings.responses import ResponseSettings
 from opendify.settings.sentry import SentrySettings
 from opendify.settings.tracing import TracingSettings
 
@@ -252,6 +253,7 @@ class Settings(CommonSettings):
         "600",
         "Seconds after which an app's mode and input form are asked of Dify again.",
     )
+    responses: ResponseSettings = section(ResponseSettings)
     audio: AudioSettings = section(AudioSettings)
     attachments: AttachmentSettings = section(AttachmentSettings)
     sentry: SentrySettings = section(SentrySettings)

@@ -38,6 +38,10 @@ class StoredConversation(msgspec.Struct, frozen=True, kw_only=True):
     next_turn_at: float = 0.0
     """Before this no next turn may begin: Dify orders memory by whole seconds."""
 
+    def stands_at(self, message_id: str) -> bool:
+        """Whether nothing was said since this message of Dify's; not so where that is not known."""
+        return bool(message_id and self.recent) and self.message_id == message_id
+
 
 @dataclass(frozen=True, slots=True)
 class StoreStatistics:

@@ -40,8 +40,10 @@ def read_attachment(part: ContentPart, param: str) -> Attachment | None:
         InvalidRequest: Neither an http(s) URL nor readable base64, or a name that is none.
     """
     match part:
-        case ImagePart() | InputImagePart():
+        case ImagePart():
             return _from_url(part.image_url.url, None, f"{param}.image_url", "image")
+        case InputImagePart():
+            return _from_input_image(part, param)
         case InputAudioPart():
             audio = part.input_audio
             name, mime_type = f"audio.{audio.format}", f"audio/{audio.format}"
@@ -59,7 +61,7 @@ def attachment_name(part: ContentPart) -> str:
     """What to call a file of an earlier turn, whose content nobody looks at again."""
     match part:
         case ImagePart() | InputImagePart():
-            return _name_in_url(part.image_url.url) or "image"
+            return (part.image_url and _name_in_url(part.image_url.url)) or "image"
         case FilePart():
             return part.file.filename or _name_in_url(part.file.file_url or "") or "file"
         case InputFilePart():
@@ -79,6 +81,18 @@ def _name_in_url(url: str) -> str:
     path = url.partition("#")[0].partition("?")[0].partition("//")[2].partition("/")[2]
     name = _NO_NAME.sub("", PurePosixPath(unquote(path)).name)
     return name[-_MOST_NAME_CHARS:]
+
+
+def _from_input_image(part: InputImagePart, param: str) -> Attachment:
+    if part.image_url:
+        return _from_url(part.image_url.url, None, f"{param}.image_url", "image")
+    if part.file_id:
+        return Attachment("image", "", "", f"{param}.file_id", file_id=part.file_id)
+    raise InvalidRequest(
+        f"'{param}' needs 'image_url' (an http(s) URL or a data: URI) or 'file_id'.",
+        param=param,
+        code="missing_required_parameter",
+    )
 
 
 def _from_file(source: FileSource, param: str) -> Attachment:

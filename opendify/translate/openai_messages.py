@@ -7,6 +7,7 @@ from opendify.translate.attachments import attachment_digest, attachment_name, r
 from opendify.translate.parameters import CHAT_COMPLETION_REFUSALS, refuse_unsupported
 from opendify.translate.turn import Attachment, HistoryMessage, HistoryRole, Turn
 from opendify.wire.openai_chat import (
+    AnswerRequest,
     ChatCompletionRequest,
     ChatMessage,
     ContentPart,
@@ -39,15 +40,26 @@ def read_turn(request: ChatCompletionRequest) -> Turn:
     """
     refuse_unsupported(CHAT_COMPLETION_REFUSALS, request)
     messages, param = _messages(request)
-    newest = _index_of_newest(messages)
-    instructions = [request.instructions] if request.instructions else []
+    return read_messages(messages, param, request.instructions, request)
+
+
+def read_messages(
+    messages: Sequence[ChatMessage],
+    param: str,
+    instructions: str | None,
+    request: AnswerRequest,
+    earlier: Sequence[ChatMessage] = (),
+) -> Turn:
+    """See `read_turn`; `param` is the name of `messages`, behind `earlier` ones that are only known here."""
+    newest = _index_of_newest(messages, goes_on=bool(earlier))
+    named = [instructions] if instructions else []
     system = [_text(m) for n, m in enumerate(messages) if m.role in {"system", "developer"} and n != newest]
     history = [m for n, m in enumerate(messages) if m.role in _HISTORY_ROLES and n != newest]
     attachments = _attachments(messages[newest], f"{param}[{newest}]") if newest is not None else ()
     return Turn(
         query=_query(messages, newest, bool(attachments), param),
-        history=tuple(filter(None, map(_history_message, history))),
-        system="\n\n".join(filter(None, [*instructions, *system])),
+        history=tuple(filter(None, map(_history_message, [*earlier, *history]))),
+        system="\n\n".join(filter(None, [*named, *system])),
         attachments=attachments,
         inputs=request.inputs or {},
         stop=tuple(filter(None, request.stop or ())),
@@ -59,21 +71,22 @@ def _messages(request: ChatCompletionRequest) -> tuple[Sequence[ChatMessage], st
     """The messages and the name under which the client sent them."""
     if request.messages is not None:
         return request.messages, "messages"
-    if isinstance(request.input, str):
-        return [ChatMessage(role="user", content=request.input)], "input"
     if request.input is not None:
-        return [_message_from_item(item) for item in request.input], "input"
+        return messages_from_items(request.input), "input"
     raise InvalidRequest(
         "Missing required parameter: 'messages'.", param="messages", code="missing_required_parameter"
     )
 
 
-def _message_from_item(item: InputItem) -> ChatMessage:
+def messages_from_items(items: str | Sequence[InputItem]) -> list[ChatMessage]:
+    """The `input` of the Responses API as messages; a text alone is the user's."""
+    if isinstance(items, str):
+        return [ChatMessage(role="user", content=items)]
     # `reasoning`, `function_call` and the like tell an app nothing; an empty text keeps their place.
-    return ChatMessage(role=item.role or "system", content=item.content)
+    return [ChatMessage(role=item.role or "system", content=item.content) for item in items]
 
 
-def _index_of_newest(messages: Sequence[ChatMessage]) -> int | None:
+def _index_of_newest(messages: Sequence[ChatMessage], *, goes_on: bool) -> int | None:
     """Which message is the query; None where the assistant spoke last, and is to go on.
 
     A system message behind the assistant's asks for something of its own: NextChat
@@ -82,7 +95,7 @@ def _index_of_newest(messages: Sequence[ChatMessage]) -> int | None:
     spoken = [number for number, message in enumerate(messages) if message.role in _HISTORY_ROLES]
     last = len(messages) - 1
     if not spoken:
-        return last
+        return None if goes_on and not _text(messages[last]).strip() else last
     if messages[spoken[-1]].role != "assistant":
         return spoken[-1]
     return last if last > spoken[-1] and _text(messages[last]).strip() else None

@@ -55,9 +55,12 @@ def _json_format(value: object) -> str | None:
     return f"'response_format' {kind!r} is not supported: a Dify app decides the form of its answer itself."
 
 
-def _forced(name: str) -> Refusal:
+def forced(name: str) -> Refusal:
+    """Refuses to have a tool called for certain."""
+
     def refuse(value: object) -> str | None:
-        allowed = value.get("allowed_tools") if isinstance(value, dict) else None
+        is_flat = isinstance(value, dict) and value.get("type") == "allowed_tools" and "mode" in value
+        allowed = (value if is_flat else value.get("allowed_tools")) if isinstance(value, dict) else None
         mode = allowed.get("mode") if isinstance(allowed, dict) else value
         if mode in ("auto", "none"):
             return None
@@ -75,7 +78,7 @@ def _several(name: str) -> Refusal:
     return refuse
 
 
-_DECIDED_BY_APP = "checked for its range, then ignored: a Dify app fixes its model's parameters itself"
+DECIDED_BY_APP = "checked for its range, then ignored: a Dify app fixes its model's parameters itself"
 _SHARED = (
     Parameter("model", "honoured", "selects the Dify app"),
     Parameter("stream", "honoured", "must be a boolean"),
@@ -90,12 +93,12 @@ _SHARED = (
     Parameter("session_id", "honoured", "extension: as `chat_id`"),
     Parameter("metadata", "honoured", "may hold one of the three above; never handed to the app"),
     Parameter("prompt_cache_key", "honoured", "names the chat where Codex sends it; else accepted"),
-    Parameter("temperature", "ignored", _DECIDED_BY_APP),
-    Parameter("top_p", "ignored", _DECIDED_BY_APP),
-    Parameter("presence_penalty", "ignored", _DECIDED_BY_APP),
-    Parameter("frequency_penalty", "ignored", _DECIDED_BY_APP),
-    Parameter("max_tokens", "ignored", _DECIDED_BY_APP),
-    Parameter("seed", "ignored", _DECIDED_BY_APP),
+    Parameter("temperature", "ignored", DECIDED_BY_APP),
+    Parameter("top_p", "ignored", DECIDED_BY_APP),
+    Parameter("presence_penalty", "ignored", DECIDED_BY_APP),
+    Parameter("frequency_penalty", "ignored", DECIDED_BY_APP),
+    Parameter("max_tokens", "ignored", DECIDED_BY_APP),
+    Parameter("seed", "ignored", DECIDED_BY_APP),
     Parameter("logit_bias", "ignored", "accepted"),
     Parameter("logprobs", "ignored", "answers carry `logprobs: null`"),
 )
@@ -113,14 +116,14 @@ CHAT_COMPLETION_PARAMETERS = (
     Parameter(
         "response_format", "refused in part", "only `text`; JSON formats are refused by name", _json_format
     ),
-    Parameter("tool_choice", "refused in part", "only `auto` and `none`", _forced("tool_choice")),
-    Parameter("function_call", "refused in part", "only `auto` and `none`", _forced("function_call")),
+    Parameter("tool_choice", "refused in part", "only `auto` and `none`", forced("tool_choice")),
+    Parameter("function_call", "refused in part", "only `auto` and `none`", forced("function_call")),
     Parameter(
         "tools", "ignored", "accepted, since many clients always send them; a Dify app uses its own tools"
     ),
     Parameter("functions", "ignored", "as `tools`"),
     Parameter("parallel_tool_calls", "ignored", "accepted"),
-    Parameter("max_completion_tokens", "ignored", _DECIDED_BY_APP),
+    Parameter("max_completion_tokens", "ignored", DECIDED_BY_APP),
     Parameter("reasoning_effort", "ignored", "accepted"),
     Parameter("top_logprobs", "ignored", "answers carry `logprobs: null`"),
     Parameter("audio", "ignored", "accepted as long as `modalities` does not ask for audio"),

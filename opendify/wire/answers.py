@@ -12,11 +12,13 @@ Facts: TypeAlias = dict[str, object]
 """What differs from app to app, or from store to store."""
 
 
-class _Shape(BaseModel):
+class AnswerShape(BaseModel):
+    """What is answered; it is never changed."""
+
     model_config = ConfigDict(frozen=True)
 
 
-class ErrorDetail(_Shape):
+class ErrorDetail(AnswerShape):
     """What went wrong: `code` is for programs, `param` the path of the field at fault."""
 
     message: str
@@ -25,13 +27,13 @@ class ErrorDetail(_Shape):
     code: str | None
 
 
-class Error(_Shape):
+class Error(AnswerShape):
     """Every failure of every route; in a stream that has begun, one frame of the same shape."""
 
     error: ErrorDetail
 
 
-class Usage(_Shape):
+class Usage(AnswerShape):
     """Tokens as Dify counts them; absent where it tells none."""
 
     prompt_tokens: int
@@ -39,7 +41,7 @@ class Usage(_Shape):
     total_tokens: int
 
 
-class UrlCitation(_Shape):
+class UrlCitation(AnswerShape):
     """A cited document that has a URL."""
 
     start_index: int
@@ -48,21 +50,21 @@ class UrlCitation(_Shape):
     title: str
 
 
-class Annotation(_Shape):
+class Annotation(AnswerShape):
     """One of OpenAI's annotations."""
 
     type: Literal["url_citation"]
     url_citation: UrlCitation
 
 
-class Price(_Shape):
+class Price(AnswerShape):
     """What the run cost, as Dify tells it."""
 
     total: str
     currency: str
 
 
-class DifyExtension(_Shape):
+class DifyExtension(AnswerShape):
     """What an app tells and OpenAI's shapes have no place for; what it does not tell is left out."""
 
     conversation_id: str | None = None
@@ -75,7 +77,7 @@ class DifyExtension(_Shape):
     outputs: Facts | None = None
 
 
-class ChatAnswer(_Shape):
+class ChatAnswer(AnswerShape):
     """The assistant's message."""
 
     role: Literal["assistant"]
@@ -85,7 +87,7 @@ class ChatAnswer(_Shape):
     annotations: list[Annotation] | None = None
 
 
-class ChatChoice(_Shape):
+class ChatChoice(AnswerShape):
     """The one choice."""
 
     index: int
@@ -94,7 +96,7 @@ class ChatChoice(_Shape):
     finish_reason: Literal["stop", "length", "content_filter"]
 
 
-class _Completion(_Shape):
+class _Completion(AnswerShape):
     id: str
     created: int
     model: str
@@ -109,7 +111,7 @@ class ChatCompletion(_Completion):
     choices: list[ChatChoice]
 
 
-class ChatDelta(_Shape):
+class ChatDelta(AnswerShape):
     """What a chunk adds."""
 
     role: Literal["assistant"] | None = None
@@ -119,7 +121,7 @@ class ChatDelta(_Shape):
     annotations: list[Annotation] | None = None
 
 
-class ChunkChoice(_Shape):
+class ChunkChoice(AnswerShape):
     """`finish_reason` stands in the last chunk of an answer that is whole."""
 
     index: int
@@ -135,7 +137,7 @@ class ChatCompletionChunk(_Completion):
     choices: list[ChunkChoice]
 
 
-class TextChoice(_Shape):
+class TextChoice(AnswerShape):
     """The one choice."""
 
     index: int
@@ -151,7 +153,7 @@ class TextCompletion(_Completion):
     choices: list[TextChoice]
 
 
-class Model(_Shape):
+class Model(AnswerShape):
     """One model; `dify` tells what is known of the app."""
 
     id: str
@@ -161,14 +163,14 @@ class Model(_Shape):
     dify: Facts | None = None
 
 
-class ModelList(_Shape):
+class ModelList(AnswerShape):
     """The models of the key."""
 
     object: Literal["list"]
     data: list[Model]
 
 
-class File(_Shape):
+class File(AnswerShape):
     """A file of the caller; times are Unix seconds."""
 
     id: str
@@ -181,7 +183,7 @@ class File(_Shape):
     expires_at: int | None = None
 
 
-class FileList(_Shape):
+class FileList(AnswerShape):
     """A page of files."""
 
     object: Literal["list"]
@@ -191,7 +193,7 @@ class FileList(_Shape):
     has_more: bool
 
 
-class FileDeleted(_Shape):
+class FileDeleted(AnswerShape):
     """The file is gone."""
 
     id: str
@@ -199,7 +201,7 @@ class FileDeleted(_Shape):
     deleted: Literal[True]
 
 
-class Transcript(_Shape):
+class Transcript(AnswerShape):
     """What was said; the fields behind `text` only with `verbose_json`."""
 
     text: str
@@ -209,7 +211,7 @@ class Transcript(_Shape):
     segments: list[Facts] | None = None
 
 
-class About(_Shape):
+class About(AnswerShape):
     """What this is."""
 
     name: Literal["OpenDify"]
@@ -217,14 +219,14 @@ class About(_Shape):
     api: str
 
 
-class Health(_Shape):
+class Health(AnswerShape):
     """`store` is told by `/health/ready`."""
 
     status: Literal["ok", "draining", "unready"]
     store: Literal["ok", "unreachable"] | None = None
 
 
-class ConversationCounts(_Shape):
+class ConversationCounts(AnswerShape):
     """Counts and ages of what is remembered."""
 
     mapping_count: int
@@ -238,7 +240,7 @@ class ConversationCounts(_Shape):
     timestamp: int
 
 
-class StoredConversation(_Shape):
+class StoredConversation(AnswerShape):
     """One conversation: ids, counts and times; there is no text to show."""
 
     id: str
@@ -255,7 +257,7 @@ class StoredConversation(_Shape):
     age_hours: int
 
 
-class RecentConversations(_Shape):
+class RecentConversations(AnswerShape):
     """The conversations used last."""
 
     recent_mappings: list[StoredConversation]
@@ -263,7 +265,7 @@ class RecentConversations(_Shape):
     timestamp: int
 
 
-class CleanedUp(_Shape):
+class CleanedUp(AnswerShape):
     """How many were forgotten."""
 
     removed_count: int
@@ -271,7 +273,7 @@ class CleanedUp(_Shape):
     timestamp: int
 
 
-class StoreFacts(_Shape):
+class StoreFacts(AnswerShape):
     """The kind of store, and what is known of it; kinds tell different things."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -280,7 +282,7 @@ class StoreFacts(_Shape):
     timestamp: int
 
 
-class Optimized(_Shape):
+class Optimized(AnswerShape):
     """Space was given back."""
 
     status: Literal["success"]
@@ -288,7 +290,7 @@ class Optimized(_Shape):
     timestamp: int
 
 
-class ConversationDeleted(_Shape):
+class ConversationDeleted(AnswerShape):
     """One conversation is forgotten."""
 
     id: str
@@ -296,7 +298,7 @@ class ConversationDeleted(_Shape):
     deleted_at_dify: bool
 
 
-class UserDeleted(_Shape):
+class UserDeleted(AnswerShape):
     """`failures` are those that Dify did not delete, which stay."""
 
     user: str
@@ -306,7 +308,7 @@ class UserDeleted(_Shape):
     failures: list[Facts] = Field(default_factory=list)
 
 
-class OpenApiDocument(_Shape):
+class OpenApiDocument(AnswerShape):
     """This document."""
 
     model_config = ConfigDict(frozen=True, extra="allow")

@@ -66,10 +66,11 @@ class ImagePart(_Shape):
 
 
 class InputImagePart(_Shape):
-    """A picture in the Responses API's form."""
+    """A picture in the Responses API's form: by its URL, or one that was uploaded."""
 
     type: Literal["input_image"]
-    image_url: Annotated[ImageURL, _object_with("url", ImageURL)]
+    image_url: Annotated[ImageURL, _object_with("url", ImageURL)] | None = None
+    file_id: str | None = None
 
 
 class InputAudio(_Shape):
@@ -133,8 +134,11 @@ class ChatMessage(_Shape):
     content: Content | None = None
 
 
+_TOOL_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+
+
 class InputItem(_Shape):
-    """An item of a Responses-shaped body; of what is no message only the type is read."""
+    """An item of a Responses-shaped body; of what neither speaks nor answers a call only the type is read."""
 
     type: str = "message"
     role: Role | None = None
@@ -143,9 +147,15 @@ class InputItem(_Shape):
     @model_validator(mode="before")
     @classmethod
     def _pass_over_other_types(cls, item: object) -> object:
-        if isinstance(item, dict) and item.get("type", "message") != "message":
-            return {"type": item["type"]}
-        return item
+        kind = item.get("type") if isinstance(item, dict) else None
+        if not isinstance(item, dict) or kind == "message":
+            return item
+        if kind is None:
+            # An `item_reference` may leave out its type.
+            return {**item, "type": "message"} if "type" in item else item
+        if kind in _TOOL_OUTPUTS and isinstance(item.get("output"), str | list):
+            return {"type": kind, "role": "tool", "content": item["output"]}
+        return {"type": kind}
 
 
 Input = Annotated[
@@ -180,8 +190,8 @@ Stop = Annotated[
 ]
 
 
-class SamplingParameters(_Shape):
-    """What both completion endpoints check, and an app decides itself."""
+class AnswerRequest(_Shape):
+    """What the bodies of all endpoints share that an app's run answers."""
 
     model: str | None = None
     stream: StrictBool | None = None
@@ -195,9 +205,14 @@ class SamplingParameters(_Shape):
     stop: Stop | None = None
     user: UserField | None = None
     inputs: dict[str, object] | None = None
-    n: Annotated[int, Field(ge=1, le=128)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+
+
+class SamplingParameters(AnswerRequest):
+    """What both completion endpoints check, and an app decides itself."""
+
+    n: Annotated[int, Field(ge=1, le=128)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     max_tokens: int | None = None

@@ -24,6 +24,12 @@ EVERYBODY = {"GET /", "GET /health", "GET /health/live", "GET /health/ready", "G
 CALLER: Mapping[str, object] = {
     "POST /v1/chat/completions": CHAT,
     "POST /v1/completions": {"model": "bot", "prompt": "Hi"},
+    "POST /v1/responses": {"model": "bot", "input": "Hi"},
+    "POST /v1/responses/input_tokens": {"model": "bot", "input": "Hi"},
+    "GET /v1/responses/<response_id>": None,
+    "DELETE /v1/responses/<response_id>": None,
+    "POST /v1/responses/<response_id>/cancel": None,
+    "GET /v1/responses/<response_id>/input_items": None,
     "GET /v1/models": None,
     "GET /v1/models/<path:model>": None,
     "POST /v1/audio/transcriptions": None,
@@ -56,7 +62,13 @@ ADMIN: Mapping[str, object] = {
 PLACED = {*EVERYBODY, *CALLER, *ADMIN}
 # Those that name no model.
 FORMS = {"POST /v1/audio/transcriptions", "POST /v1/audio/translations"}
-OF_THINGS = ("/v1/files", "/v1/dify/conversations", "/v1/dify/messages", "/v1/dify/workflows")
+OF_THINGS = (
+    "/v1/files",
+    "/v1/responses/<",
+    "/v1/dify/conversations",
+    "/v1/dify/messages",
+    "/v1/dify/workflows",
+)
 _OF_THINGS = {route for route in CALLER if any(each in route for each in OF_THINGS)}
 WITHOUT_MODEL = _OF_THINGS | FORMS | {"GET /v1/models"}
 # Where a good key may still meet what is not there, or an app that cannot.
