@@ -9,13 +9,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from io import TextIOWrapper
 from itertools import islice
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TextIO
+
+import msgspec
 
 from opendify.settings.logs import LogSettings
 
@@ -30,8 +31,8 @@ _MEGABYTE: Final = 1024**2
 # Of the file: its owner writes, its group reads.
 _MODE: Final = 0o640
 
-# In ASCII: nothing in a line can end it. `json.dumps` would make an encoder for each.
-_encode: Final = json.JSONEncoder(default=str).encode
+_encode: Final = msgspec.json.Encoder(enc_hook=str).encode
+_encode_in_ascii: Final = json.JSONEncoder(default=str).encode
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -76,9 +77,8 @@ class JsonFormatter(_Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
         record = _with_cause(record)
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, object] = {
-            "time": moment.replace("+00:00", "Z"),
+            "time": f"{_utc_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -86,7 +86,7 @@ class JsonFormatter(_Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return _encode(line)
+        return _json(line)
 
 
 class _WatchedFile(WatchedFileHandler):
@@ -201,6 +201,20 @@ _PLAINLY: Final[Mapping[type, Callable[[Any], object]]] = {
     float: "{:.4f}".format,
     bool: {True: "true", False: "false"}.get,
 }
+
+
+@functools.lru_cache(maxsize=2)
+def _utc_second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+
+
+def _json(line: Mapping[str, object]) -> str:
+    """In ASCII: nothing in a line can end it."""
+    try:
+        encoded = _encode(line)
+    except (ValueError, OverflowError):
+        return _encode_in_ascii(line)
+    return encoded.decode() if encoded.isascii() else _encode_in_ascii(line)
 
 
 def _shown(value: object) -> str:

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
-from werkzeug.datastructures import EnvironHeaders
-
 from opendify.telemetry.logs import REQUEST_LOGGER, info_record
 from opendify.telemetry.observation import NO_MODEL, Observation
-from opendify.telemetry.tracing import Tracing
+from opendify.telemetry.tracing import CONTEXT_HEADERS, Tracing
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
 _OBSERVATION: Final = "opendify.observation"
 _MORE_HEADERS: Final = "opendify.more_headers"
 _AT_END: Final = "opendify.at_end"
+_CONTEXT: Final = tuple((name, f"HTTP_{name.upper()}") for name in CONTEXT_HEADERS)
 
 _at_hand: ContextVar["WSGIEnvironment"] = ContextVar("request at hand")
 
@@ -59,7 +58,8 @@ class ObservedRequests:
         method = environ["REQUEST_METHOD"]
         observed = Observation(f"req_{secrets.token_hex(12)}", began_at=time.monotonic(), method=method)
         if self._tracing:
-            observed.trace = self._tracing.begin(method, EnvironHeaders(environ))
+            sent = {name: value for name, key in _CONTEXT if (value := environ.get(key))}
+            observed.trace = self._tracing.begin(method, sent)
         return observed
 
 

@@ -1,17 +1,17 @@
 """Spans of requests and runs, each made as a whole when it has ended.
 
-The SDK's own way, a span that is filled while it goes on, takes five times as long. All
+The SDK's own way, a span that is filled while it goes on, takes many times as long. All
 else is the SDK's: what is kept, the ids, the queue and its export. Imported only where
 traces are on.
 """
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, cast
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
     NoOpTracer,
@@ -20,6 +20,7 @@ from opentelemetry.trace import (
     Status,
     StatusCode,
     TraceFlags,
+    TraceState,
     get_current_span,
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -29,45 +30,76 @@ from opendify.telemetry.span_shapes import CONVENTIONS, Attributes, SpanShape
 
 _SCOPE: Final = InstrumentationScope("opendify", __version__, CONVENTIONS)
 _KINDS: Final = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT}
-_STATUSES: Final = {False: Status(StatusCode.UNSET), True: Status(StatusCode.ERROR)}
 _KEPT: Final = TraceFlags(TraceFlags.SAMPLED)
-_LEFT_OUT: Final = TraceFlags(TraceFlags.DEFAULT)
 _read_context: Final = TraceContextTextMapPropagator().extract
 
 
 class OpenSpan:
-    """One that goes on; `context` is how others know it, `parent` that of the one it is part of."""
+    """One that goes on; `parent_id` is 0 where it is part of none."""
 
-    __slots__ = ("began_at", "context", "is_kept", "parent")
+    __slots__ = (
+        "began_at",
+        "is_kept",
+        "parent_id",
+        "parent_is_remote",
+        "span_id",
+        "trace_id",
+        "trace_state",
+    )
 
-    def __init__(self, context: SpanContext, parent: SpanContext | None, *, is_kept: bool) -> None:
-        self.context = context
-        self.parent = parent
+    def __init__(
+        self,
+        trace_id: int,
+        span_id: int,
+        *,
+        is_kept: bool,
+        parent_id: int = 0,
+        parent_is_remote: bool = False,
+        trace_state: TraceState | None = None,
+    ) -> None:
+        self.trace_id = trace_id
+        self.span_id = span_id
         self.is_kept = is_kept
         """Whether it will be exported."""
+        self.parent_id = parent_id
+        self.parent_is_remote = parent_is_remote
+        self.trace_state = trace_state
         self.began_at = time.time_ns()
 
 
-class EndedSpan(ReadableSpan):
-    """One of ours, which knows its shape, and its `own` attributes besides those of the shape."""
+class EndedSpan:
+    """One that waits for its export; `own` are the attributes that it has besides those of its shape."""
+
+    __slots__ = ("ended_at", "open", "own", "resource", "shape")
+
+    context: Final = SpanContext(1, 1, is_remote=False, trace_flags=_KEPT)
+    """What the SDK's processors look at: every one of these is kept."""
 
     def __init__(
         self, shape: SpanShape, own: Attributes, span: OpenSpan, ended_at: int, resource: Resource
     ) -> None:
-        super().__init__(
+        self.shape = shape
+        self.own = own
+        self.open = span
+        self.ended_at = ended_at
+        self.resource = resource
+
+    def as_the_sdk_has_it(self) -> ReadableSpan:
+        """The same, as whoever does not know of shapes can read it."""
+        span, shape = self.open, self.shape
+        parent = SpanContext(span.trace_id, span.parent_id, span.parent_is_remote)
+        return ReadableSpan(
             shape.name,
-            context=span.context,
-            parent=span.parent,
-            resource=resource,
-            attributes={**shape.attributes, **own},
+            context=SpanContext(span.trace_id, span.span_id, False, _KEPT, span.trace_state),
+            parent=parent if span.parent_id else None,
+            resource=self.resource,
+            attributes={**shape.attributes, **self.own},
             kind=_KINDS[shape.kind],
-            status=_STATUSES[shape.failed],
+            status=Status(StatusCode.ERROR if shape.failed else StatusCode.UNSET),
             start_time=span.began_at,
-            end_time=ended_at,
+            end_time=self.ended_at,
             instrumentation_scope=_SCOPE,
         )
-        self.shape, self.own = shape, own
-        self.open, self.ended_at = span, ended_at
 
 
 class Spans:
@@ -79,40 +111,41 @@ class Spans:
         self.are_off = isinstance(provider.get_tracer("opendify"), NoOpTracer)
         self.resource: Final = provider.resource
         self._sampler = ALWAYS_OFF if self.are_off else provider.sampler
+        self._keeps_all_of_ours = self._sampler is DEFAULT_ON
         self._ids = provider.id_generator
         self._processor = processor
 
     def begin(self, name: str, sent: Mapping[str, str]) -> OpenSpan:
         """The span of a request; `sent` are its headers of W3C's trace context, if it has any."""
-        context = _read_context(sent) if sent else None
-        before = get_current_span(context).get_span_context() if context else None
-        parent = before if before and before.is_valid else None
-        trace_id = parent.trace_id if parent else self._ids.generate_trace_id()
+        if self._keeps_all_of_ours and not sent:
+            return OpenSpan(self._ids.generate_trace_id(), self._ids.generate_span_id(), is_kept=True)
+        context = _read_context(sent)
+        parent = get_current_span(context).get_span_context()
+        trace_id = parent.trace_id if parent.is_valid else self._ids.generate_trace_id()
         sampled = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER)
-        is_kept = sampled.decision is Decision.RECORD_AND_SAMPLE
-        span_id, flags = self._ids.generate_span_id(), _KEPT if is_kept else _LEFT_OUT
-        made = SpanContext(trace_id, span_id, False, flags, sampled.trace_state)
-        return OpenSpan(made, parent, is_kept=is_kept)
+        return OpenSpan(
+            trace_id,
+            self._ids.generate_span_id(),
+            is_kept=sampled.decision is Decision.RECORD_AND_SAMPLE,
+            parent_id=parent.span_id if parent.is_valid else 0,
+            parent_is_remote=parent.is_remote,
+            trace_state=sampled.trace_state,
+        )
 
     def begin_within(self, outer: OpenSpan) -> OpenSpan:
         """The span of a run, which is kept where that of its request is."""
-        context, span_id = outer.context, self._ids.generate_span_id()
-        made = SpanContext(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
-        return OpenSpan(made, context, is_kept=outer.is_kept)
+        return OpenSpan(
+            outer.trace_id,
+            self._ids.generate_span_id(),
+            is_kept=outer.is_kept,
+            parent_id=outer.span_id,
+            trace_state=outer.trace_state,
+        )
 
     def end(self, span: OpenSpan, shape: SpanShape, own: Attributes, ended_at: int | None = None) -> None:
         """It has ended, at `ended_at` (Unix nanoseconds) or now."""
         if span.is_kept:
             at = time.time_ns() if ended_at is None else ended_at
-            self._processor.on_end(EndedSpan(shape, own, span, at, self.resource))
-
-
-def hashed_once(resource: Resource) -> Resource:
-    """The same; its hash, for which the export asks with each span, is else a text of JSON every time."""
-    kept = hash(resource)
-
-    class HashedOnce(Resource):
-        def __hash__(self) -> int:
-            return kept
-
-    return HashedOnce(resource.attributes, resource.schema_url)
+            ended = EndedSpan(shape, own, span, at, self.resource)
+            # The processor hands it on, to an exporter that knows it.
+            self._processor.on_end(cast("ReadableSpan", ended))

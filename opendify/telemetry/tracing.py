@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opendify import __version__
-from opendify.records import Headers
 from opendify.settings import SettingsError
 from opendify.settings.loading import set_variables
 from opendify.settings.tracing import TracingSettings
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
     from opendify.telemetry.spans import OpenSpan, Spans
 
 _NANOSECONDS: Final = 1_000_000_000
-_CONTEXT: Final = ("traceparent", "tracestate")
+CONTEXT_HEADERS: Final = ("traceparent", "tracestate")
+"""By which W3C's trace context comes with a request."""
 
 
 class Tracing:
@@ -52,11 +52,9 @@ class Tracing:
         self._lock = threading.Lock()
         self._tools: Tools | None = None
 
-    def begin(self, method: str, headers: Headers) -> "RequestTrace":
-        """A request came, maybe from a caller that is traced itself."""
-        # First, since some of the library's modules read their settings when they are imported.
+    def begin(self, method: str, sent: Mapping[str, str]) -> "RequestTrace":
+        """A request came; `sent` are those of `CONTEXT_HEADERS` that it has, from a caller that is traced."""
         tools = self._tools or self._open()
-        sent = {name: value for name in _CONTEXT if (value := headers.get(name))}
         return RequestTrace(tools, tools.spans.begin(known_method(method), sent))
 
     def _open(self) -> "Tools":
@@ -113,22 +111,14 @@ class RequestTrace:
                 _note_tokens(metrics, shape, seen)
 
 
-@dataclass(frozen=True, slots=True)
 class RunTrace:
-    """The span of a run, and how Dify is told of it."""
+    """The span of a run, as Dify is told of it; see `observation.RunTrace`."""
 
-    span: "OpenSpan"
+    __slots__ = ("trace_id", "traceparent")
 
-    @property
-    def trace_id(self) -> str:
-        """32 hexadecimal digits, as Dify's `trace_id` takes them."""
-        return f"{self.span.context.trace_id:032x}"
-
-    @property
-    def traceparent(self) -> str:
-        """The W3C header that makes Dify's own spans children of this one."""
-        context = self.span.context
-        return f"00-{self.trace_id}-{context.span_id:016x}-{context.trace_flags:02x}"
+    def __init__(self, span: "OpenSpan") -> None:
+        self.trace_id = f"{span.trace_id:032x}"
+        self.traceparent = f"00-{self.trace_id}-{span.span_id:016x}-{'01' if span.is_kept else '00'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +131,23 @@ class Tools:
 
 def open_tools(settings: TracingSettings) -> Tools:
     """Both flush when the process ends."""
+    # First, since some of the library's modules read their settings when they are imported.
     set_variables(settings.standard)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
-    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
+    from opentelemetry.sdk.trace.sampling import DEFAULT_ON, ParentBased, TraceIdRatioBased
 
     from opendify.telemetry.span_encoding import encode_by_shape
-    from opendify.telemetry.spans import Spans, hashed_once
+    from opendify.telemetry.spans import Spans
 
     _hide_urls()
     encode_by_shape()
     ours = Resource({"service.name": "opendify", "service.version": __version__})
-    resource = hashed_once(ours.merge(OTELResourceDetector().detect()))
+    resource = ours.merge(OTELResourceDetector().detect())
     rate = settings.sampling_rate
-    sampler = None if rate is None else ParentBased(TraceIdRatioBased(rate))
+    sampler = None if rate is None else DEFAULT_ON if rate == 1 else ParentBased(TraceIdRatioBased(rate))
     provider = TracerProvider(sampler=sampler, resource=resource)
     processor = BatchSpanProcessor(OTLPSpanExporter(endpoint=settings.trace_endpoint))
     provider.add_span_processor(processor)

@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
@@ -18,7 +19,7 @@ from opendify.settings import PROJECT_FOLDER
 from opendify.settings.tracing import TracingSettings
 from opendify.telemetry.genai_metrics import GenAIMetrics
 from opendify.telemetry.observation import Observation
-from opendify.telemetry.spans import OpenSpan, Spans
+from opendify.telemetry.spans import EndedSpan, OpenSpan, Spans
 from opendify.telemetry.tracing import RequestTrace, Tools, Tracing
 from opendify.translate.dify_request import DifyRequest
 from tests.fakes.otlp import Exporter
@@ -55,7 +56,7 @@ def test_nobody_invents_names_of_spans(method: str, name: str) -> None:
     trace.end(Observation(method=method, route="/v1/files", status=200))
 
     (span,) = exported.get_finished_spans()
-    assert span.name == name
+    assert cast("EndedSpan", span).shape.name == name
 
 
 def _begun(exported: InMemorySpanExporter, method: str) -> tuple[Tools, OpenSpan]:
