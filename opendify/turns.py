@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+import msgspec
 from msgspec import structs
 
 from opendify.conversations.fingerprint import Transcript, append_recent, context_digest, fingerprint
@@ -30,8 +31,7 @@ _MOST_CONVERSATIONS_OF_A_CHAT = 16
 _RESERVED_SECONDS_AGO = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
+class TurnRequest(msgspec.Struct, frozen=True):
     """One turn with all that decides where it goes. `user` is Dify's."""
 
     turn: Turn

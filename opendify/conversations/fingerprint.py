@@ -7,7 +7,8 @@ import hashlib
 import re
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from opendify.translate.turn import HistoryMessage, HistoryRole
 
@@ -34,8 +35,7 @@ _DATE_WORDS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Transcript:
+class Transcript(msgspec.Struct, frozen=True):
     """What Dify has seen, or would have to have seen: as digests only."""
 
     fingerprint: bytes
@@ -93,13 +93,18 @@ def _end_of_block(name: str, text: str, start: int) -> int:
 
 def fingerprint(messages: Sequence[HistoryMessage]) -> Transcript:
     """The digests of a transcript, oldest message first."""
+    if not messages:
+        return _NOTHING_SEEN
     contents = [_content(message) for message in messages]
     # Lengths keep the borders between messages apart. SHA-256 is the fastest digest that processors know.
     lengths = struct.pack(f">{len(contents)}I", *map(len, contents))
     whole = hashlib.sha256(lengths + b"".join(contents)).digest()[:16]
     recent = b"".join(map(_message_digest, contents[-MOST_RECENT_MESSAGES:]))
-    ends_with_answer = bool(messages) and messages[-1].role == "assistant"
+    ends_with_answer = messages[-1].role == "assistant"
     return Transcript(whole, recent, ends_with_answer, len(messages))
+
+
+_NOTHING_SEEN = Transcript(hashlib.sha256(b"").digest()[:16], b"", ends_with_answer=False, length=0)
 
 
 def append_recent(recent: bytes, more: bytes) -> bytes:
@@ -113,15 +118,20 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
     The inputs, the files of earlier turns, and the system prompt without digits
     and date words.
     """
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (
-        " ".join(_DATE_WORDS.sub("", system).split()),
-        repr(sorted(inputs.items(), key=str)),
-        ";".join([",".join(message.attachment_digests) for message in messages]),
-    ):
-        encoded = part.encode("utf-8", "replace")
-        digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.digest()
+    return bytes.fromhex(
+        digest_of(
+            " ".join(_DATE_WORDS.sub("", system).split()),
+            repr(sorted(inputs.items(), key=str)),
+            ";".join([",".join(message.attachment_digests) for message in messages]),
+        )
+    )
+
+
+def digest_of(*parts: str) -> str:
+    """16 bytes of several texts, as hexadecimal digits; their lengths keep the borders between them apart."""
+    encoded = [part.encode("utf-8", "replace") for part in parts]
+    framed = [piece for part in encoded for piece in (len(part).to_bytes(8, "big"), part)]
+    return hashlib.blake2b(b"".join(framed), digest_size=16).hexdigest()
 
 
 def _content(message: HistoryMessage) -> bytes:

@@ -5,7 +5,9 @@ A header of another client is one row in one of these tables.
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from opendify.records import Caller, Headers
 
@@ -54,8 +56,7 @@ class ClientContext:
     follows: Place | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class BodyIdentity:
+class BodyIdentity(msgspec.Struct, frozen=True):
     """What bodies of all endpoints tell of their sender; values of any type.
 
     `fields` holds the body's own `conversation_id` and the like, over those in
@@ -65,7 +66,7 @@ class BodyIdentity:
     user: object = None
     safety_identifier: object = None
     prompt_cache_key: object = None
-    fields: Mapping[str, object] = field(default_factory=dict)
+    fields: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,11 @@ class IdentityRules:
     token_header: str = "X-OpenWebUI-User-Jwt"  # noqa: S105 - A header's name.
     read_token: Callable[[str], str] | None = None
 
+    def header_names(self) -> tuple[str, ...]:
+        """All that are looked at, but for `User-Agent`, which is only where the body asks for it."""
+        others = (CONVERSATION_HEADER, TASK_HEADER, *_WHOLE_TRANSCRIPT_HEADERS, self.token_header)
+        return (*self.user_headers, *self.chat_headers, *others)
+
 
 def read_client_context(
     headers: Headers, body: BodyIdentity, rules: IdentityRules | None = None
@@ -91,8 +97,7 @@ def read_client_context(
     """
     rules = rules or IdentityRules()
     named = _first_header(headers, rules.chat_headers)
-    in_body = _first(_text(body.fields.get(name)) for name in CHAT_BODY_FIELDS)
-    chat_id = named or in_body or _cache_key(headers, body)
+    chat_id = named or _first_field(body.fields) or _cache_key(headers, body)
     return ClientContext(
         user=_user(headers, body, rules),
         chat_id=chat_id,
@@ -124,12 +129,13 @@ def _user(headers: Headers, body: BodyIdentity, rules: IdentityRules) -> str:
         from_headers = rules.read_token(token) if token else ""
     else:
         from_headers = _first_header(headers, rules.user_headers)
-    return _first((from_headers, _text(body.user), _text(body.safety_identifier)))
+    return from_headers or _text(body.user) or _text(body.safety_identifier)
 
 
 def _cache_key(headers: Headers, body: BodyIdentity) -> str:
-    agent = (headers.get("User-Agent") or "").lower()
-    return _text(body.prompt_cache_key) if agent.startswith(_PROMPT_CACHE_KEY_IS_CHAT) else ""
+    key = _text(body.prompt_cache_key)
+    agent = (headers.get("User-Agent") or "").lower() if key else ""
+    return key if agent.startswith(_PROMPT_CACHE_KEY_IS_CHAT) else ""
 
 
 def _first_header(headers: Headers, names: Iterable[str]) -> str:
@@ -141,13 +147,16 @@ def _first_header(headers: Headers, names: Iterable[str]) -> str:
     return ""
 
 
-def _first(values: Iterable[str]) -> str:
-    return next((value for value in values if value), "")
+def _first_field(fields: Mapping[str, object]) -> str:
+    for name in CHAT_BODY_FIELDS if fields else ():
+        if text := _text(fields.get(name)):
+            return text
+    return ""
 
 
 def _text(value: object) -> str:
     """An id as text; what is no text or number, or absurdly long, names nothing."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
+    if value is None or isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     text = str(value).strip()
     if len(text) <= MAX_ID_CHARS:

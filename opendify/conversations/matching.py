@@ -8,16 +8,14 @@
 | anything else | none: an edit, a regeneration, a branch, another model; the history is replayed |
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, TypeVar
 
-from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript
+from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript, digest_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scope:
     """Inside of what a conversation may be matched; nothing crosses it.
 
@@ -30,10 +28,10 @@ class Scope:
     user: str
     chat_id: str
 
-    @cached_property
+    @property
     def key(self) -> str:
         """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
-        return _digest(self.model, self.caller, self.user, self.chat_id)
+        return digest_of(self.model, self.caller, self.user, self.chat_id)
 
     def match_key(self, transcript: Transcript, context: bytes) -> str:
         """The digest under which a conversation that has seen `transcript` is found.
@@ -41,7 +39,7 @@ class Scope:
         Without a chat id the `context` must be equal too.
         """
         told_apart = b"" if self.chat_id else context
-        return _digest(self.key, self.app_fingerprint, transcript.fingerprint.hex(), told_apart.hex())
+        return digest_of(self.key, self.app_fingerprint, transcript.fingerprint.hex(), told_apart.hex())
 
 
 class SeenConversation(Protocol):
@@ -92,11 +90,3 @@ def _is_window(history: Transcript, seen: bytes) -> bool:
     if not history.ends_with_answer:
         return False
     return seen.endswith(history.recent)
-
-
-def _digest(*parts: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        encoded = part.encode("utf-8", "replace")
-        digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.hexdigest()

@@ -7,86 +7,88 @@ edit the prompts.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from opendify.translate.turn import Turn
 
-_Rule = Callable[[Turn], bool]
-
 
 @dataclass(frozen=True, slots=True)
 class TaskRule:
-    """One row: `streams` is whether such a request may be streamed."""
+    """One row: how the query of a client's own request begins, or its system prompt.
+
+    `lone` ones stand alone, without a history; `streams` is whether such a request may be streamed.
+    """
 
     client: str
-    applies: _Rule
+    query: str = ""
+    system: str = ""
+    lone: bool = True
     streams: bool = False
 
 
-def _starts(pattern: str, *, lone: bool = True) -> _Rule:
-    expression = re.compile(pattern, re.IGNORECASE)
-
-    def applies(turn: Turn) -> bool:
-        return bool(expression.match(turn.query.lstrip())) and not (lone and turn.history)
-
-    return applies
-
-
-def _system_starts(pattern: str) -> _Rule:
-    expression = re.compile(pattern, re.IGNORECASE)
-    return lambda turn: not turn.history and bool(expression.match(turn.system.lstrip()))
-
-
-def _open_webui_task(turn: Turn) -> bool:
-    """Its RAG template begins alike and is a real turn; that one has `<context>` and no chat history."""
-    return (
-        not turn.history
-        and turn.query.lstrip().startswith("### Task:")
-        and "<chat_history>" in turn.query
-        and "<context>" not in turn.query
-    )
-
+# Its RAG template begins alike and is a real turn; that one has `<context>` and no chat history.
+_OPEN_WEBUI_TASK = r"(?-i:### Task:)(?-i:(?=[\s\S]*<chat_history>)(?![\s\S]*<context>))"
 
 TASK_RULES: tuple[TaskRule, ...] = (
-    TaskRule("Open WebUI", _open_webui_task),
-    TaskRule("Open WebUI", _starts(r"### Task:\s*You are an autocompletion system")),
-    TaskRule("Open WebUI", _starts(r"Your task is to reflect the speaker's likely facial expression")),
-    TaskRule("Open WebUI", _system_starts(r"Available Tools:")),
-    TaskRule("LibreChat", _starts(r"Provide a concise, 5-word-or-less title for the conversation")),
-    TaskRule("LibreChat", _starts(r"Analyze this conversation and provide(?=[\s\S]*detected language)")),
-    TaskRule("LibreChat", _starts(r"Please generate a concise title \(max 40 characters\)")),
+    TaskRule("Open WebUI", _OPEN_WEBUI_TASK),
+    TaskRule("Open WebUI", r"### Task:\s*You are an autocompletion system"),
+    TaskRule("Open WebUI", r"Your task is to reflect the speaker's likely facial expression"),
+    TaskRule("Open WebUI", system=r"Available Tools:"),
+    TaskRule("LibreChat", r"Provide a concise, 5-word-or-less title for the conversation"),
+    TaskRule("LibreChat", r"Analyze this conversation and provide(?=[\s\S]*detected language)"),
+    TaskRule("LibreChat", r"Please generate a concise title \(max 40 characters\)"),
     TaskRule(
         "LobeChat",
-        _system_starts(r"You are a professional conversation summarizer\. Generate a concise title"),
+        system=r"You are a professional conversation summarizer\. Generate a concise title",
         streams=True,
     ),
     TaskRule(
         "LobeChat",
-        _system_starts(r".{0,200}(summari[sz]e.{1,80}title within 10 characters|总结为 ?10 ?个字以内的标题)"),
+        system=r".{0,200}(summari[sz]e.{1,80}title within 10 characters|总结为 ?10 ?个字以内的标题)",
         streams=True,
     ),
     TaskRule(
         "Cherry Studio",
-        _system_starts(r"Summarize the conversation into a title in .{1,40} within 10 (words|characters)"),
+        system=r"Summarize the conversation into a title in .{1,40} within 10 (words|characters)",
         streams=True,
     ),
     # NextChat appends these to the real history, so that they look like a turn of the chat.
     TaskRule(
         "NextChat",
-        _starts(r"Please generate a four to five word title summarizing our conversation", lone=False),
+        r"Please generate a four to five word title summarizing our conversation",
+        lone=False,
         streams=True,
     ),
-    TaskRule("NextChat", _starts(r"使用四到五个字直接返回这句话的简要主题", lone=False), streams=True),
+    TaskRule("NextChat", r"使用四到五个字直接返回这句话的简要主题", lone=False, streams=True),
     TaskRule(
         "NextChat",
-        _starts(r"Summarize the discussion briefly in 200 words or less to use as a prompt", lone=False),
+        r"Summarize the discussion briefly in 200 words or less to use as a prompt",
+        lone=False,
         streams=True,
     ),
-    TaskRule("NextChat", _starts(r"简要总结一下对话内容.用作后续的上下文提示", lone=False), streams=True),
+    TaskRule("NextChat", r"简要总结一下对话内容.用作后续的上下文提示", lone=False, streams=True),
 )
 
 
 def is_task(turn: Turn, *, streamed: bool) -> bool:
     """Whether no person said this."""
-    return any(rule.applies(turn) for rule in TASK_RULES if rule.streams or not streamed)
+    has_history = bool(turn.history)
+    if _QUERIES[streamed, has_history].match(turn.query):
+        return True
+    return not has_history and _SYSTEMS[streamed].match(turn.system) is not None
+
+
+def _any_of(beginnings: Iterable[str]) -> re.Pattern[str]:
+    """Looks for all of them at once, since nearly every request is none; the empty one for no rule."""
+    found = "|".join(f"(?:{each})" for each in beginnings if each)
+    return re.compile(rf"\s*+(?:{found or '(?!)'})", re.IGNORECASE)
+
+
+_RULES = {True: [rule for rule in TASK_RULES if rule.streams], False: TASK_RULES}
+_QUERIES = {
+    (streamed, has_history): _any_of(rule.query for rule in rules if not (rule.lone and has_history))
+    for streamed, rules in _RULES.items()
+    for has_history in (False, True)
+}
+_SYSTEMS = {streamed: _any_of(rule.system for rule in rules) for streamed, rules in _RULES.items()}

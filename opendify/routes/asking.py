@@ -51,7 +51,8 @@ def whole_answer(answer: WholeAnswer) -> ReadyAnswer:
 def _identity(body: AnswerRequest) -> BodyIdentity:
     """What the body tells of its sender: its own fields over those in its `metadata`."""
     metadata = body.metadata if isinstance(body.metadata, dict) else {}
-    named = {name: getattr(body, name) or metadata.get(name) for name in CHAT_BODY_FIELDS}
+    told = ((name, getattr(body, name) or metadata.get(name)) for name in CHAT_BODY_FIELDS)
+    named = {name: value for name, value in told if value is not None}
     user = body.user.id if body.user else None
     safety_identifier = None
     match body:

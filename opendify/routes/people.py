@@ -7,9 +7,9 @@ from opendify.access.opening import Access
 from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
 from opendify.gateway import Person
 from opendify.records import Caller
-from opendify.routes.headers import RequestHeaders
+from opendify.routes.headers import HeaderPicker, RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
-from opendify.runs.attempts import Question, read_attempt
+from opendify.runs.attempts import IDEMPOTENCY_HEADER, RETRY_HEADER, Question, read_attempt
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
 from opendify.telemetry.requests import add_headers, at_end, environ_at_hand, observation
@@ -24,6 +24,8 @@ class People:
         self._keys = access.keys
         self._limiter = access.limiter
         self._rules = rules
+        retries = (IDEMPOTENCY_HEADER, RETRY_HEADER)
+        self._telling = HeaderPicker(*rules.header_names(), *retries, "User-Agent")
         self._slots = slots
 
     def caller(self) -> Caller:
@@ -41,10 +43,12 @@ class People:
     def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
         environ = environ_at_hand()
-        headers = RequestHeaders(environ)
+        headers = self._telling.pick(environ)
         context = read_client_context(headers, named, self._rules)
-        question = Question(environ["PATH_INFO"], environ.get(DEPLOYMENT, ""), context, raw)
-        attempt = read_attempt(headers, caller, question)
+        attempt = None
+        if headers:
+            question = Question(environ["PATH_INFO"], environ.get(DEPLOYMENT, ""), context, raw)
+            attempt = read_attempt(headers, caller, question)
         if caller.default_user and not context.user:
             context = replace(context, user=caller.default_user)
         spend = partial(self._limiter.spend, caller) if caller.limits.tokens_per_minute else None

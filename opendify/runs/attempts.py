@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass
 
+import msgspec
+
 from opendify.conversations.identity import ClientContext
 from opendify.records import Caller, Headers
 
@@ -25,8 +27,7 @@ class Attempt:
     has_idempotency_key: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """Everything that decides what is asked: where it was sent, for whom, and the raw body."""
 
     path: str
