@@ -1,6 +1,6 @@
 """Joins translation, conversations and Dify: one method an endpoint."""
 
-import secrets
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -446,4 +446,4 @@ def _reply_writer(
 
 
 def _new_id(prefix: str) -> str:
-    return f"{prefix}{secrets.token_hex(12)}"
+    return f"{prefix}-{os.urandom(12).hex()}"

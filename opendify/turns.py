@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-import secrets
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -179,7 +179,7 @@ class ConversationTurn:
         self._request = request
         self._tools = tools
         self._store = tools.store
-        self._claim = secrets.token_hex(12)
+        self._claim = os.urandom(12).hex()
         self._began_at = self._claimed_at = tools.now()
         self._scope = scope_of(request)
         self._history = fingerprint(request.turn.history)
@@ -396,7 +396,7 @@ class ConversationTurn:
     def _new_row(self, conversation_id: str, now: float) -> StoredConversation:
         scope = self._scope
         return StoredConversation(
-            id=secrets.token_hex(12),
+            id=os.urandom(12).hex(),
             scope=scope.key,
             model=scope.model,
             caller=scope.caller,

@@ -129,8 +129,7 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
 
 def digest_of(*parts: str) -> str:
     """16 bytes of several texts, as hexadecimal digits; their lengths keep the borders between them apart."""
-    encoded = [part.encode("utf-8", "replace") for part in parts]
-    framed = [piece for part in encoded for piece in (len(part).to_bytes(8, "big"), part)]
+    framed = [len(text := part.encode("utf-8", "replace")).to_bytes(8, "big") + text for part in parts]
     return hashlib.blake2b(b"".join(framed), digest_size=16).hexdigest()
 
 

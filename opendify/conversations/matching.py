@@ -9,7 +9,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript, digest_of
@@ -27,11 +27,12 @@ class Scope:
     caller: str
     user: str
     chat_id: str
+    key: str = field(init=False)
+    """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
 
-    @property
-    def key(self) -> str:
-        """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
-        return digest_of(self.model, self.caller, self.user, self.chat_id)
+    def __post_init__(self) -> None:
+        key = digest_of(self.model, self.caller, self.user, self.chat_id)
+        object.__setattr__(self, "key", key)
 
     def match_key(self, transcript: Transcript, context: bytes) -> str:
         """The digest under which a conversation that has seen `transcript` is found.

@@ -86,11 +86,9 @@ class SQLiteStore:
 
     def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         values = {"match_key": storable_text(match_key), "claim": claim, "until": until}
-        with self._file.reading() as connection:
-            # The first turn of every chat finds nothing, and need not queue behind the writers.
-            if connection.execute(_NEWEST_FREE_MATCH, values).fetchone() is None:
-                return None
-        return self._claim(_CLAIM_MATCH, values)
+        found, _ = self._file.run(_NEWEST_FREE_MATCH, values)
+        # The first turn of every chat finds nothing, and need not queue behind the writers.
+        return self._claim(_CLAIM_MATCH, values) if found else None
 
     def claim(self, id: str, *, claim: str, now: float, until: float) -> StoredConversation | None:
         return self._claim(_CLAIM, {"id": storable_text(id), "claim": claim, "now": now, "until": until})
@@ -207,19 +205,16 @@ class SQLiteStore:
             connection.executescript(f"PRAGMA incremental_vacuum({_PIECE})")
 
     def _claim(self, statement: str, values: Mapping[str, object]) -> StoredConversation | None:
-        with self._file.reading() as connection:
-            rows = connection.execute(statement, values).fetchall()
+        rows, _ = self._file.run(statement, values)
         return read_row(rows[0]) if rows else None
 
     def _find(self, statement: str, values: Mapping[str, object]) -> list[StoredConversation]:
-        with self._file.reading() as connection:
-            rows = connection.execute(statement, values).fetchall()
+        rows, _ = self._file.run(statement, values)
         return [read_row(row) for row in rows]
 
     def _write(self, statement: str, values: Mapping[str, object]) -> int:
-        with self._file.reading() as connection:
-            # One statement is a transaction by itself, and waits for its turn by itself.
-            return connection.execute(statement, values).rowcount
+        _, changed = self._file.run(statement, values)
+        return changed
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -4,7 +4,7 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -58,6 +58,20 @@ class SQLiteFile:
             except (sqlite3.Error, OSError) as error:
                 raise self._failed(error) from error
 
+    def run(self, statement: str, values: Mapping[str, object]) -> tuple[list[tuple[object, ...]], int]:
+        """One statement, which is a transaction by itself: its rows, and how many it changed.
+
+        As `reading`, in fewer steps.
+        """
+        self._take_turn()
+        try:
+            done = self._opened().execute(statement, values)
+            return done.fetchall(), done.rowcount
+        except (sqlite3.Error, OSError) as error:
+            raise self._failed(error) from error
+        finally:
+            self._lock.release()
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """The connection, in a transaction that holds the file's write lock from its start."""
@@ -107,13 +121,16 @@ class SQLiteFile:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """This process's turn; while somebody else keeps the file locked, nobody waits in line for it."""
-        if self._clock() < self._refuse_until or not self._lock.acquire(timeout=self._busy_timeout_seconds):
-            raise StoreUnavailable(f"{self.path}: database is locked")
+        self._take_turn()
         try:
             yield
         finally:
             self._lock.release()
+
+    def _take_turn(self) -> None:
+        """This process's lock; while somebody else keeps the file locked, nobody waits in line for it."""
+        if self._clock() < self._refuse_until or not self._lock.acquire(timeout=self._busy_timeout_seconds):
+            raise StoreUnavailable(f"{self.path}: database is locked")
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is not None and self._was_replaced():
