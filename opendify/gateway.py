@@ -446,4 +446,4 @@ def _reply_writer(
 
 
 def _new_id(prefix: str) -> str:
-    return f"{prefix}-{os.urandom(12).hex()}"
+    return f"{prefix}{os.urandom(12).hex()}"

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import threading
 from collections.abc import Iterator
 
@@ -31,6 +32,21 @@ def test_a_whole_answer_carries_dify_s_ids(serve: Serve) -> None:
     assert response.headers["X-Dify-Conversation-Id"] == IDS["conversation_id"]
     assert response.headers["X-Dify-Message-Id"] == IDS["message_id"]
     assert response.get_json()["dify"]["task_id"] == IDS["task_id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "named"),
+    [
+        ("/v1/chat/completions", {"messages": CHAT["messages"]}, r"chatcmpl-[0-9a-f]{24}"),
+        ("/v1/completions", {"prompt": "Hi"}, r"cmpl-[0-9a-f]{24}"),
+    ],
+)
+def test_an_answer_is_named_as_openai_s_are(
+    serve: Serve, path: str, asked: dict[str, object], named: str
+) -> None:
+    body = serve().post(path, json={"model": "bot", **asked}).get_json()
+
+    assert re.fullmatch(named, body["id"])
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/v1/models/nobody", "/health/live"])
