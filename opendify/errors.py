@@ -155,6 +155,13 @@ class ResponseNotFound(InvalidRequest):
     code = "response_not_found"
 
 
+class ItemNotFound(InvalidRequest):
+    """An item to which the input refers is none of the caller's, or kept no longer."""
+
+    status = 404
+    code = "item_not_found"
+
+
 class FileNotStored(InvalidRequest):
     """The caller has no such file."""
 

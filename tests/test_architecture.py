@@ -172,6 +172,7 @@ TABLE: dict[str, tuple[int, str, str | None, bool | None, bool]] = {
     "MessageNotFound": (404, REQUEST, "message_not_found", None, False),
     "WorkflowRunNotFound": (404, REQUEST, "workflow_run_not_found", None, False),
     "ResponseNotFound": (404, REQUEST, "response_not_found", None, False),
+    "ItemNotFound": (404, REQUEST, "item_not_found", None, False),
     "FileNotStored": (404, REQUEST, "file_not_found", None, False),
     "RouteNotFound": (404, REQUEST, "not_found", None, False),
     "MethodNotSupported": (405, REQUEST, "method_not_supported", None, False),

@@ -9,6 +9,7 @@ from opendify.errors import InvalidRequest
 from opendify.gateway import Gateway, Person, WholeAnswer
 from opendify.records import Clock
 from opendify.responses.keeping import Json, KeptResponse, KeptResponses
+from opendify.responses.references import with_items
 from opendify.runs.reply_stream import ReplyStream
 from opendify.translate.openai_responses import (
     ID_PREFIX,
@@ -76,6 +77,9 @@ class Responses:
         return estimated_tokens(self._asked(request, person).turn)
 
     def _asked(self, request: ResponsesRequest, person: Person) -> _Asked:
+        if isinstance(request.input, list):
+            known = partial(self._find, person)
+            request = request.model_copy(update={"input": with_items(request.input, known)})
         if not request.previous_response_id or request.conversation:
             return _Asked(request, person)
         lineage = self._kept.lineage(request.previous_response_id, person.caller.id)
@@ -93,6 +97,10 @@ class Responses:
         )
         earlier = [message for kept in lineage for message in messages_of([*kept.input, *kept.output])]
         return _Asked(request, replace(person, context=context), earlier)
+
+    def _find(self, person: Person, response_id: str) -> KeptResponse | None:
+        kept = self._kept.find(response_id, person.caller.id)
+        return kept if kept and _is_for(person, kept) else None
 
     def _writer(self, asked: _Asked, response_id: str, created: int) -> ResponseWriter:
         head = self._head(asked, response_id, created)

@@ -134,25 +134,31 @@ class ChatMessage(_Shape):
     content: Content | None = None
 
 
+_REFERENCE = "item_reference"
 _TOOL_OUTPUTS = ("function_call_output", "custom_tool_call_output")
 
 
 class InputItem(_Shape):
-    """An item of a Responses-shaped body; of what neither speaks nor answers a call only the type is read."""
+    """An item of a Responses-shaped body; of what neither speaks nor answers a call only the type is read.
+
+    `id` is that of the item which a reference stands for.
+    """
 
     type: str = "message"
+    id: str | None = None
     role: Role | None = None
     content: Content | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _pass_over_other_types(cls, item: object) -> object:
-        kind = item.get("type") if isinstance(item, dict) else None
-        if not isinstance(item, dict) or kind == "message":
+        if not isinstance(item, dict):
             return item
-        if kind is None:
-            # An `item_reference` may leave out its type.
-            return {**item, "type": "message"} if "type" in item else item
+        kind = item.get("type") or ("message" if "role" in item or "id" not in item else _REFERENCE)
+        if kind == "message":
+            return {"type": kind, "role": item.get("role"), "content": item.get("content")}
+        if kind == _REFERENCE:
+            return {"type": kind, "id": item.get("id")}
         if kind in _TOOL_OUTPUTS and isinstance(item.get("output"), str | list):
             return {"type": kind, "role": "tool", "content": item["output"]}
         return {"type": kind}

@@ -81,7 +81,7 @@ def test_what_clients_send_along_is_taken(serve: Serve, dify: MockDify) -> None:
             {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
             {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
             {"type": "web_search_call", "status": "completed"},
-            {"type": None, "id": "msg_1"},
+            {"type": None, "id": "rs_2"},
             {"role": "assistant", "content": [{"type": "output_text", "text": "Yes?"}]},
             {"type": "compaction", "encrypted_content": "x"},
             {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
@@ -245,3 +245,50 @@ def test_dify_s_ids_are_in_the_headers(serve: Serve, dify: MockDify) -> None:
 
     assert answer.headers["X-Dify-Conversation-Id"] == "conversation-1"
     assert answer.headers["X-Dify-Message-Id"] == "message-1"
+
+
+def referring(response: Shape, **more: str) -> list[Shape]:
+    """A transcript as the AI SDK sends it."""
+    reference = {"type": "item_reference", "id": response["output"][-1]["id"], **more}
+    return [
+        {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {"type": "item_reference", "id": "rs_000000000000000000000000"},
+        reference,
+        {"role": "user", "content": "And now?"},
+    ]
+
+
+def test_a_reference_to_an_answer_is_that_answer(serve: Serve, dify: MockDify) -> None:
+    client = serve()
+    ask(client, input=referring(ask(client)))
+
+    assert dify.bodies("run")[1]["query"] == "And now?"
+    assert dify.bodies("run")[1]["conversation_id"] == "conversation-1"
+
+
+@pytest.mark.parametrize("item_id", ["msg_000000000000000000000000", "msg_1", "x", "fs_1"])
+def test_a_reference_to_what_is_not_kept_is_not_passed_over(
+    serve: Serve, dify: MockDify, item_id: str
+) -> None:
+    client = serve()
+    body = {"model": "bot", "input": referring(ask(client), id=item_id)}
+
+    answer = client.post("/v1/responses", json=body)
+    assert_openai_error(answer, 404, "item_not_found", param="input[2].id")
+    assert len(dify.asked("run")) == 1
+
+
+def test_a_reference_to_another_s_answer_is_not_found(serve: Serve) -> None:
+    client = serve(**KEYS)
+    body = {"model": "bot", "input": referring(ask(client, ANNA))}
+
+    answer = client.post("/v1/responses", json=body, headers=BEN)
+    assert_openai_error(answer, 404, "item_not_found", param="input[2].id")
+
+
+def test_too_many_references_are_refused(serve: Serve) -> None:
+    client = serve()
+    items = [{"id": f"msg_{number:024x}"} for number in range(501)]
+
+    answer = client.post("/v1/responses", json={"model": "bot", "input": items})
+    assert_openai_error(answer, 400, "invalid_value", param="input")
