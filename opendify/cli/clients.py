@@ -37,6 +37,17 @@ API Provider: OpenAI Compatible
 Base URL:     $url
 API Key:      YOUR_KEY
 Model ID:     $model""",
+    "codex": """\
+model = "$model"
+model_provider = "opendify"
+
+[model_providers.opendify]
+name = "OpenDify"
+base_url = "$url"
+env_key = "OPENDIFY_API_KEY"
+wire_api = "responses"
+request_max_retries = 0
+stream_max_retries = 0""",
     "continue": """\
 models:
   - name: $model
@@ -108,7 +119,7 @@ OPENAI_MODEL_LIST=-all,$plus_models""",
 Credentials > OpenAI
 API Key:  YOUR_KEY
 Base URL: $url
-In the OpenAI Chat Model node: Use Responses API off, model $model""",
+In the OpenAI Chat Model node: model $model""",
     "new-api": """\
 Channel > Add > type OpenAI
 Base URL: $root
@@ -122,6 +133,14 @@ CUSTOM_MODELS=-all,$plus_models""",
 OPENAI_API_BASE_URL=$url
 OPENAI_API_KEY=YOUR_KEY
 ENABLE_FORWARD_USER_INFO_HEADERS=true""",
+    "openai-agents": """\
+from agents import Agent, Runner, set_default_openai_client, set_tracing_disabled
+from openai import AsyncOpenAI
+
+client = AsyncOpenAI(base_url="$url", api_key="YOUR_KEY")
+set_default_openai_client(client, use_for_tracing=False)
+set_tracing_disabled(True)
+agent = Agent(name="opendify", model="$model")""",
     "openai-node": """\
 import OpenAI from "openai";
 

@@ -62,4 +62,4 @@ def test_the_ai_sdk_and_langchain_for_node(stand: Stand) -> None:
     assert seen["continued"]["tokens"] > 0
     assert "I will echo it" in seen["thoughts"]
     assert seen["failure"]["status"] == 502
-    assert "/v1/chat/completions" in seen["responses"]["message"]
+    assert seen["responses"] == [HELLO, AGAIN]

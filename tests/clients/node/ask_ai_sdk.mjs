@@ -22,6 +22,16 @@ async function continued(first) {
   return { text, tokens: (await stream.usage).totalTokens };
 }
 
+// It refers to what was answered before by its id.
+async function throughResponses() {
+  const model = createOpenAI({ baseURL, apiKey })("demo-chat");
+  const asked = { role: "user", content: "Hello" };
+  const first = await generateText({ model, messages: [asked] });
+  const again = { role: "user", content: "Again" };
+  const { text } = await generateText({ model, messages: [asked, ...first.response.messages, again] });
+  return [first.text, text];
+}
+
 async function failure(promise) {
   try {
     return { unexpected: await promise };
@@ -39,7 +49,7 @@ const seen = {
   thoughts: (await generateText({ model, prompt: "THINK why", providerOptions })).reasoningText,
   chat: (await generateText({ model: createOpenAI({ baseURL, apiKey }).chat("demo-chat"), prompt: "Hello" })).text,
   failure: await failure(generateText({ model, prompt: "FAIL500", maxRetries: 0 })),
-  responses: await failure(generateText({ model: createOpenAI({ baseURL, apiKey })("demo-chat"), prompt: "Hello" })),
+  responses: await throughResponses(),
   langchain: (await langchain.invoke("Hello")).content,
 };
 console.log(JSON.stringify(seen));
