@@ -4,50 +4,45 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from opendify.attachments.desk import FileDesk, RequestFiles
-from opendify.conversations.identity import ClientContext, dify_user
+from opendify.conversations.identity import dify_user
 from opendify.conversations.replay import Templates
 from opendify.conversations.tasks import is_task
 from opendify.dify.client import DifyClient
-from opendify.dify.concurrency import Concurrency, Place
+from opendify.dify.concurrency import Concurrency
 from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
-from opendify.errors import ClientLeftEarly, ConversationNotFound, InvalidRequest, ModelNotFound
+from opendify.errors import InvalidRequest, ModelNotFound
 from opendify.files.outgoing import PublisherFor, as_dify_publishes
-from opendify.paused_runs import PausedRuns, resume_run
-from opendify.records import NOBODY, AppProfile, Caller, Client, Clock
-from opendify.runs.attempts import Attempt
+from opendify.paused_runs import PausedRuns
+from opendify.records import Caller, Clock
+from opendify.run_opener import RunOpener, RunTools
 from opendify.runs.drain import Drain
 from opendify.runs.fallbacks import Candidate, Fallbacks
 from opendify.runs.metered import metered
 from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
+from opendify.runs.person import Person
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.retried_run import RetriedRun
-from opendify.runs.run import OpenRun, Run
 from opendify.settings import DifyApp, Settings
 from opendify.stores.answer_keeper import AnswerKeeper
 from opendify.stores.answers import AnswerStore
 from opendify.stores.base import ConversationStore
 from opendify.stores.forgiving import ForgivingStore
 from opendify.stores.housekeeping import Housekeeping
-from opendify.telemetry.instruments import CONVERSATIONS
-from opendify.telemetry.observation import Observation
-from opendify.translate.dify_request import DifyRequest, build_request
 from opendify.translate.openai_chat import ChatChoice, chat_completion
 from opendify.translate.openai_completions import CompletionChoice, read_prompt, text_completion
 from opendify.translate.openai_messages import read_turn
 from opendify.translate.openai_models import model_shape
-from opendify.translate.reply_pipeline import build_pipeline
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
-from opendify.translate.run_ids import seal_run_id
 from opendify.translate.stream_writer import StreamWriter
 from opendify.translate.turn import Reply, ReplyStarted, Turn, collect_reply
-from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
+from opendify.turns import TurnTools
 from opendify.wire.openai_chat import AnswerRequest, ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest
 
@@ -74,22 +69,6 @@ class CollectedReply:
     created: int
     reply: Reply
     memory_was_lost: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """For whom a run is: the holder of a key, the user that the request names, and who waits for it.
-
-    `attempt` is None where the client gives no sign that it would repeat the request, `spend`
-    where nobody counts the tokens of its answer.
-    """
-
-    caller: Caller
-    context: ClientContext
-    client: Client = NOBODY
-    attempt: Attempt | None = None
-    observation: Observation = field(default_factory=Observation)
-    spend: Callable[[int], None] | None = None
 
 
 class Gateway:
@@ -119,17 +98,13 @@ class Gateway:
         self._drain = drain or Drain(clock=clock)
         self._settings = settings
         self._client = client
-        self._publisher_for = publisher_for
         self._discovery = discovery or Discovery(
             client, ttl_seconds=settings.app_profile_ttl_seconds, clock=clock
         )
-        self._concurrency = concurrency or Concurrency(settings, clock=clock)
         self._clock = clock
         self._now = now
         self._sleep = sleep
-        self._memory = DifyMemory(client)
         self._files = files or FileDesk(client, settings.attachments, now=now)
-        self._paused_runs = PausedRuns(answers, now=now)
         forgiving_store = ForgivingStore(store)
         self._repeats = _repeats(settings, answers, self._drain, now, sleep)
         self._housekeeping = Housekeeping(
@@ -139,15 +114,30 @@ class Gateway:
             now=now,
             more=self._repeats.clean_up,
         )
-        self._turn_tools = TurnTools(
+        memory = DifyMemory(client)
+        turns = TurnTools(
             store=forgiving_store,
-            read_messages=self._memory.read_messages,
-            delete_conversation=self._memory.delete_later,
+            read_messages=memory.read_messages,
+            delete_conversation=memory.delete_later,
             replay_max_chars=settings.replay_max_chars,
             spacing_seconds=settings.dify_message_time_resolution_seconds,
             templates=Templates(**(settings.replay_templates or {})),
             now=now,
             sleep=sleep,
+        )
+        self._runs = RunOpener(
+            RunTools(
+                settings=settings,
+                client=client,
+                discovery=self._discovery,
+                concurrency=concurrency or Concurrency(settings, clock=clock),
+                drain=self._drain,
+                turns=turns,
+                memory=memory,
+                paused_runs=PausedRuns(answers, now=now),
+                publisher_for=publisher_for,
+                clock=clock,
+            )
         )
 
     def list_models(self, caller: Caller) -> list[Mapping[str, object]]:
@@ -319,7 +309,7 @@ class Gateway:
 
     def _begin_tries(self, app: DifyApp, turn: Turn, files: RequestFiles, person: Person) -> RetriedRun:
         return RetriedRun(
-            partial(self._begin_run, app, turn, files, person),
+            partial(self._runs.begin, app, turn, files, person),
             self._client.retries(app),
             client=person.client,
             clock=self._clock,
@@ -329,76 +319,8 @@ class Gateway:
 
     def _look_up(self, person: Person) -> None:
         """Wait no longer for what nobody waits for, or the process cannot finish."""
-        _refuse_the_gone(person)
+        person.refuse_if_gone()
         self._drain.refuse_new()
-
-    def _begin_run(self, app: DifyApp, turn: Turn, files: RequestFiles, person: Person) -> Run:
-        context = person.context
-        profile = self._discovery.profile(app)
-        user = dify_user(context, person.caller, self._settings.dify_user_prefix)
-        asked = TurnRequest(turn, app, profile, person.caller, user, context)
-        resumption = self._paused_runs.find(asked)
-        held = begin_turn(asked, self._turn_tools)
-        CONVERSATIONS.add(_kind_of_turn(turn, held))
-        record = person.observation.begin_run(app.name, profile.mode, app.api_base)
-
-        def open_run(handed_over: Place | None) -> OpenRun:
-            self._check_conversation(app, profile, held)
-            place = handed_over or self._concurrency.take(app, person.client)
-            try:
-                return open_in(place)
-            except BaseException:
-                place.give_back()
-                raise
-
-        def open_in(place: Place) -> OpenRun:
-            _refuse_the_gone(person)
-            dify_request = resume_run(self._client, asked, resumption, held.user)
-            if dify_request is None:
-                dify_request = self._new_run(asked, held, files, person)
-            if record.trace:
-                dify_request = dify_request.traced(record.trace.trace_id, record.trace.traceparent)
-            events = self._client.open_run(app, dify_request, client_socket=person.client.socket)
-            publish = self._publisher_for(app, person.caller, partial(_refuse_the_gone, person))
-            return OpenRun(events, build_pipeline(app, profile, turn.stop, publish), place)
-
-        return Run(
-            open_run,
-            held,
-            client=person.client,
-            drain=self._drain,
-            clock=self._clock,
-            on_app_error=lambda: self._discovery.forget(app),
-            seal_run_id=partial(seal_run_id, app_key=app.api_key, user=user),
-            on_answered=partial(self._paused_runs.answered, asked, resumption),
-            record=record,
-        )
-
-    def _new_run(
-        self, asked: TurnRequest, held: HeldTurn, files: RequestFiles, person: Person
-    ) -> DifyRequest:
-        # Dify gives a file only to the user who uploaded it.
-        handed = files.hand_over(asked.app, asked.profile, held.user, asked.turn.inputs)
-        if handed.files:
-            _refuse_the_gone(person)
-        return build_request(
-            handed.beside(held.text),
-            asked.app,
-            asked.profile,
-            user=held.user,
-            files=handed.files,
-            conversation_id=held.conversation_id,
-            auto_generate_name=self._settings.auto_generate_name and not asked.context.is_task,
-        )
-
-    def _check_conversation(self, app: DifyApp, profile: AppProfile, held: HeldTurn) -> None:
-        if held.conversation_id is None:
-            return
-        try:
-            self._memory.check(app, profile, held.conversation_id, held.user)
-        except ConversationNotFound:
-            if not held.begin_anew():
-                raise
 
 
 def _repeats(
@@ -415,18 +337,6 @@ def _repeats(
         keeper = AnswerKeeper(answers, crash_seconds=times.repeat_seconds, most_bytes=most_bytes, now=now)
     patience_seconds = settings.dify_total_timeout_seconds
     return Repeats(keeper, times, patience_seconds=patience_seconds, drain=drain, now=now, sleep=sleep)
-
-
-def _kind_of_turn(turn: Turn, held: HeldTurn) -> str:
-    if held.conversation_id is not None:
-        return "continued"
-    return "replayed" if turn.history else "new"
-
-
-def _refuse_the_gone(person: Person) -> None:
-    """Begin nothing that has to be paid for when nobody waits for it any more."""
-    if person.client.is_gone():
-        raise ClientLeftEarly("The client closed the connection before the run began")
 
 
 def _echo(request: CompletionRequest, turn: Turn) -> str:

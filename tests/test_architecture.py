@@ -36,6 +36,7 @@ ROOMS = (
     ("conversations", "stores", "dify", "audit"),
     ("turns", "conversation_admin", "doctor", "files", "owners"),
     ("runs", "attachments", "paused_runs"),
+    ("run_opener",),
     ("gateway",),
     ("audio", "extras", "responses"),
     ("access",),

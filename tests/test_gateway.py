@@ -9,8 +9,9 @@ import pytest
 from opendify.conversations.identity import ClientContext
 from opendify.dify.client import DifyClient
 from opendify.errors import GatewayError, InvalidRequest, ModelNotFound
-from opendify.gateway import Gateway, Person
+from opendify.gateway import Gateway
 from opendify.records import Caller
+from opendify.runs.person import Person
 from opendify.settings import Settings
 from opendify.wire.openai_chat import ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest

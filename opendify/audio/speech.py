@@ -12,10 +12,10 @@ from opendify.audio.candidates import first_able
 from opendify.audio.formats import START_BYTES, audio_type
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, GatewayError, InvalidRequest, MessageNotFound
-from opendify.gateway import Person
 from opendify.owners import Owner
 from opendify.records import AppProfile
 from opendify.runs.calls import CallTools, WatchedCall
+from opendify.runs.person import Person
 from opendify.settings import DifyApp
 from opendify.translate.dify_errors import error_from_event
 from opendify.wire.dify import ErrorEvent, decode_error_body

@@ -9,8 +9,8 @@ from opendify.audio.candidates import first_able
 from opendify.audio.formats import START_BYTES, PartNames, part_names
 from opendify.dify.calls import DifyCall, FilePart
 from opendify.errors import DifyError, InvalidRequest, RequestTooLarge
-from opendify.gateway import Person
 from opendify.runs.calls import CallTools
+from opendify.runs.person import Person
 from opendify.settings import DifyApp
 
 

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, InvalidRequest
-from opendify.gateway import Person
 from opendify.owners import Owner
 from opendify.runs.calls import CallTools
+from opendify.runs.person import Person
 from opendify.settings import DifyApp
 from opendify.translate.dify_request import has_conversations
 from opendify.wire.dify_extras import (

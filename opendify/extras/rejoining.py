@@ -8,12 +8,12 @@ from opendify.dify.client import DifyClient
 from opendify.errors import ClientLeftEarly, InvalidRequest
 from opendify.extras.workflow_runs import may_be_moderated, opened_run
 from opendify.files.outgoing import PublisherFor
-from opendify.gateway import Person
 from opendify.records import AppProfile, Clock
 from opendify.runs.calls import CallTools
 from opendify.runs.drain import Drain
 from opendify.runs.metered import metered
 from opendify.runs.opening import Opening
+from opendify.runs.person import Person
 from opendify.runs.rejoined_run import RejoinedRun
 from opendify.runs.reply_stream import ReplyStream
 from opendify.settings import DifyApp, Settings

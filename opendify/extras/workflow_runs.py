@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from opendify.dify.calls import DifyCall
 from opendify.errors import DifyError, WorkflowRunNotFound
-from opendify.gateway import Person
 from opendify.owners import Owner
 from opendify.records import AppProfile
 from opendify.runs.calls import CallTools
+from opendify.runs.person import Person
 from opendify.settings import DifyApp
 from opendify.translate.cleaning import clean
 from opendify.translate.run_ids import open_run_id

@@ -6,10 +6,11 @@ from functools import partial
 
 from opendify.conversations.identity import Place, dify_user
 from opendify.errors import InvalidRequest
-from opendify.gateway import Gateway, Person, WholeAnswer
+from opendify.gateway import Gateway, WholeAnswer
 from opendify.records import Clock
 from opendify.responses.keeping import Json, KeptResponse, KeptResponses
 from opendify.responses.references import with_items
+from opendify.runs.person import Person
 from opendify.runs.reply_stream import ReplyStream
 from opendify.translate.openai_responses import (
     ID_PREFIX,

@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING, TypeVar
 
 from opendify.conversations.identity import CHAT_BODY_FIELDS, BodyIdentity
-from opendify.gateway import Person, WholeAnswer
+from opendify.gateway import WholeAnswer
 from opendify.routes.answers import dify_headers, json_response
 from opendify.routes.paths import DEPLOYMENT
 from opendify.routes.people import People
 from opendify.routes.ready import ReadyAnswer
+from opendify.runs.person import Person
 from opendify.serving.request_body import read_whole_body
 from opendify.telemetry.requests import environ_at_hand
 from opendify.wire.openai_chat import AnswerRequest, ChatCompletionRequest

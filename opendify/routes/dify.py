@@ -12,10 +12,10 @@ from opendify.errors import ConversationNotFound, MessageNotFound
 from opendify.extras.conversations import ConversationExtras
 from opendify.extras.rejoining import Rejoiner
 from opendify.extras.workflow_runs import WorkflowRuns
-from opendify.gateway import Person
 from opendify.records import Caller
 from opendify.routes.answers import event_stream, json_response, parse
 from opendify.routes.people import People
+from opendify.runs.person import Person
 from opendify.wire.dify_extras import (
     ConversationListing,
     FeedbackRequest,

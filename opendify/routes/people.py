@@ -5,11 +5,11 @@ from functools import partial
 
 from opendify.access.opening import Access
 from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
-from opendify.gateway import Person
 from opendify.records import Caller
 from opendify.routes.headers import HeaderPicker, RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
 from opendify.runs.attempts import IDEMPOTENCY_HEADER, RETRY_HEADER, Question, read_attempt
+from opendify.runs.person import Person
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
 from opendify.telemetry.requests import add_headers, at_end, environ_at_hand, observation
