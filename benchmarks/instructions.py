@@ -48,12 +48,27 @@ def count() -> Counts:
     Raises:
         CannotCount: See there.
     """
+    printed, collected = run_counted("from benchmarks.instructions import work; work()")
+    least, *totals = (collected[int(pid)] for pid in printed.split())
+    an_event = {
+        events_a_read: round((total - least) / (_MANY - _FEW))
+        for events_a_read, total in zip(EVENTS_A_READ, totals, strict=True)
+    }
+    return Counts(_python(), an_event)
+
+
+def run_counted(program: str, *arguments: str) -> tuple[str, dict[int, int]]:
+    """Run Python's `program`: what it printed, and the instructions of each of its processes, by id.
+
+    Raises:
+        CannotCount: See there.
+    """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise CannotCount("valgrind is not installed; Debian has it in the package valgrind")
-    program = (sys.executable, "-c", "from benchmarks.instructions import work; work()")
-    run = subprocess.run(  # noqa: S603 - The project's own program.
-        [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", *program],
+    counted = (valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null")
+    run = subprocess.run(  # noqa: S603 - The project's own programs.
+        [*counted, sys.executable, "-c", program, *arguments],
         cwd=PROJECT,
         # Another order of a set is other work.
         env={**os.environ, "PYTHONHASHSEED": "0"},
@@ -61,15 +76,9 @@ def count() -> Counts:
         text=True,
         check=False,
     )
-    collected = {int(pid): int(instructions) for pid, instructions in _COLLECTED.findall(run.stderr)}
     if run.returncode != 0:
         raise CannotCount(run.stderr[-2_000:])
-    least, *totals = (collected[int(pid)] for pid in run.stdout.split())
-    an_event = {
-        events_a_read: round((total - least) / (_MANY - _FEW))
-        for events_a_read, total in zip(EVENTS_A_READ, totals, strict=True)
-    }
-    return Counts(_python(), an_event)
+    return run.stdout, {int(pid): int(counted) for pid, counted in _COLLECTED.findall(run.stderr)}
 
 
 def work() -> None:

@@ -44,8 +44,8 @@ class Plan:
 def run_session(plan: Plan, note: Callable[[Line], None]) -> None:
     """Measure; `note` gets each line as soon as it is known.
 
-    Targets are taken in turn within a round, so that what else the machine does hits
-    all of them. Whatever was started is stopped, however this ends.
+    Targets are taken in turn within a round, every other round the other way round, so that
+    what else the machine does hits all of them. Whatever was started is stopped, however this ends.
 
     Raises:
         CannotStart: A server or a run failed.
@@ -86,7 +86,7 @@ class Session:
         for number in range(1, self.plan.rounds + 1):
             for scenario in map(SCENARIOS.__getitem__, self.plan.scenarios):
                 if number == 1 or not scenario.once:
-                    for name in self.served:
+                    for name in sorted(self.served, key=list(self.served).index, reverse=number % 2 == 0):
                         yield self._measure(name, scenario, number)
         for name in self.plan.finds_most:
             if name in self.served:

@@ -1,7 +1,9 @@
 """What being watched costs, as far as that can be said without measuring."""
 
+import pytest
+
 from benchmarks.results import Measurement
-from benchmarks.watched import OFF, ON, collecting, faults, more_by_round, watched_settings
+from benchmarks.watched import OFF, ON, collecting, faults, more_by_round, more_work, shown, watched_settings
 from tests.fakes.benchmark_runs import measured
 from tests.fakes.settings import make_settings
 
@@ -30,8 +32,19 @@ def test_each_round_is_compared_with_itself() -> None:
 
 def test_more_than_may_be_is_a_fault() -> None:
     assert list(faults({"burst": [0.09, 0.10, 0.5], "short": [0.14, 0.16, 0.17]})) == [
-        "short: 16.0% more, where 15% may be"
+        "short: 16.0% more time, where 15% may be"
     ]
+    assert list(faults({"short": [0.0]}, work=0.2)) == ["short: 20.0% more instructions, where 15% may be"]
+
+
+def test_the_middle_and_the_range_of_the_rounds_are_told() -> None:
+    assert shown([0.3, 0.1, 0.2, -0.1, 0.0]) == (
+        "+10.0% (half of the rounds +0.0% to +20.0%, all -10.0% to +30.0%)"
+    )
+
+
+def test_work_is_compared_with_that_of_who_is_not_watched() -> None:
+    assert more_work({OFF: 2_000_000, ON: 2_200_000}) == pytest.approx(0.1)
 
 
 def test_everything_is_on() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from opendify.serving.metrics_folder import shared_memory
 from tests.fakes.live_dify import LiveDify, live_dify
 from tests.fakes.metrics_page import total
 from tests.fakes.waiting import wait_until
@@ -111,10 +110,6 @@ def test_a_reload_keeps_the_counters_and_a_restart_begins_anew(dify: LiveDify) -
         server.program.start()
 
         assert chats(metrics_of(server)) == 0
-
-
-def _folders() -> set[Path]:
-    return set(shared_memory().glob("opendify-metrics-*"))
 
 
 def _folders_of(server: RunningServer) -> set[Path]:
