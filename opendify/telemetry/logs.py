@@ -100,14 +100,22 @@ def _open_for_group(path: str, flags: int) -> int:
     return os.open(path, flags, _MODE)
 
 
+class _InfoRecord(logging.LogRecord):
+    """One that knows which of its attributes are its `extra`."""
+
+    __slots__ = ("fields",)
+    fields: Mapping[str, object]
+
+
 def info_record(logger: str, message: str, fields: Mapping[str, object]) -> logging.LogRecord:
     """What `logger.info(message, extra=fields)` makes, for a line so frequent that its steps count.
 
     Of no field may the name be one that every record has.
     """
-    return logging.makeLogRecord(
-        {"name": logger, "levelno": logging.INFO, "levelname": "INFO", "msg": message, **fields}
-    )
+    record = _InfoRecord(logger, logging.INFO, "", 0, message, None, None)
+    vars(record).update(fields)
+    record.fields = fields
+    return record
 
 
 def configure_logging(level: str, logs: LogSettings | None = None) -> None:
@@ -171,6 +179,8 @@ def _no_requests(record: logging.LogRecord) -> bool:
 
 
 def _extras(record: logging.LogRecord) -> Mapping[str, object]:
+    if isinstance(record, _InfoRecord):
+        return record.fields
     # They come behind what every record has, among what formatters add.
     more = islice(vars(record).items(), _STANDARD_FIRST, None)
     return {name: value for name, value in more if name not in _STANDARD}

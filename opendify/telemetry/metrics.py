@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from opendify.telemetry.numbers import MAKING, Number, made_with, shared_numbers
+from opendify.telemetry.numbers import CHANGING, MAKING, Number, made_with, shared_numbers
 
 if TYPE_CHECKING:
     import prometheus_client
@@ -32,6 +32,10 @@ GaugeMode = Literal["sum", "max"]
 """How the values of living workers become one; those of dead workers do not count."""
 
 
+_Series = Sequence[tuple["memoryview[float]", int]]
+"""Where the numbers of one series lie; see `numbers.Number`."""
+
+
 class Instrument:
     """A metric with all its label values; `name` is the one that Prometheus shows."""
 
@@ -39,17 +43,17 @@ class Instrument:
         self.name, self.about, self.labels = name, about, tuple(labels)
         self._family: Family | None = None
         # By label values, since the library takes ten times as long to find and to change one.
-        self._series: dict[tuple[str, ...], list[Number]] = {}
+        self._series: dict[tuple[str, ...], _Series] = {}
 
     def bind(self, registry: "CollectorRegistry | None") -> None:
         """Keep values from now on: in `registry`, or without one in files of the library's."""
         self._family, numbers = made_with(lambda: self._make(registry))
-        self._series = {} if self.labels else {(): numbers}
+        self._series = {} if self.labels else {(): _places(numbers)}
 
     def _make(self, registry: "CollectorRegistry | None") -> "Family":
         raise NotImplementedError
 
-    def _begin(self, values: tuple[str, ...]) -> Sequence[Number]:
+    def _begin(self, values: tuple[str, ...]) -> _Series:
         """The numbers of a series that was not counted yet; none where nobody will ask."""
         if self._family is None:
             METRICS.begin()
@@ -60,8 +64,13 @@ class Instrument:
             if values not in self._series and len(self._series) >= _MOST_SERIES:
                 values = (OTHER,) * len(values)
             if values not in self._series:
-                self._series[values] = made_with(lambda: family.labels(*values))[1]
+                _, numbers = made_with(lambda: family.labels(*values))
+                self._series[values] = _places(numbers)
             return self._series[values]
+
+
+def _places(numbers: Sequence[Number]) -> _Series:
+    return [(number.cells, number.at) for number in numbers]
 
 
 class Counter(Instrument):
@@ -74,8 +83,9 @@ class Counter(Instrument):
 
     def add(self, *values: str, by: float = 1) -> None:
         """Count one more, or `by` more; `values` are those of the labels, in their order."""
-        for number in self._series.get(values) or self._begin(values):
-            number.inc(by)
+        for cells, at in self._series.get(values) or self._begin(values):
+            with CHANGING:
+                cells[at] += by
 
 
 class Gauge(Instrument):
@@ -93,13 +103,15 @@ class Gauge(Instrument):
 
     def add(self, *values: str, by: float = 1) -> None:
         """Raise it; lower it with a negative `by`."""
-        for number in self._series.get(values) or self._begin(values):
-            number.inc(by)
+        for cells, at in self._series.get(values) or self._begin(values):
+            with CHANGING:
+                cells[at] += by
 
     def set(self, value: float, *values: str) -> None:
         """Make it `value`."""
-        for number in self._series.get(values) or self._begin(values):
-            number.set(value)
+        for cells, at in self._series.get(values) or self._begin(values):
+            with CHANGING:
+                cells[at] = value
 
 
 class Histogram(Instrument):
@@ -116,11 +128,14 @@ class Histogram(Instrument):
 
     def observe(self, size: float, *values: str) -> None:
         """One more of this size."""
-        numbers = self._series.get(values) or self._begin(values)
-        if numbers:
-            numbers[0].inc(size)
+        series = self._series.get(values) or self._begin(values)
+        if series:
+            sums, sum_at = series[0]
             # The last bucket holds what is larger than all bounds.
-            numbers[1 + bisect_left(self._buckets, size)].inc(1)
+            counts, count_at = series[1 + bisect_left(self._buckets, size)]
+            with CHANGING:
+                sums[sum_at] += size
+                counts[count_at] += 1
 
 
 class Metrics:

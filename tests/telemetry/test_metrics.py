@@ -85,6 +85,16 @@ def test_processes_that_join_are_summed_and_a_successor_goes_on_counting(tmp_pat
     assert 'long_seconds_bucket{le="0.25"} 1.0' in said
 
 
+def test_a_file_of_numbers_grows_and_what_was_counted_before_goes_on(tmp_path: Path) -> None:
+    many = "for _ in range(2):\n    for n in range(900):\n        hellos.add(f'{n:03d} of {900 * 10}')\n"
+    said = _join("1", many, tmp_path)
+    again = _join("1", many, tmp_path)
+
+    assert (tmp_path / "counter_1.db").stat().st_size > 1 << 16
+    assert said.count('of 9000"} 2.0') == 900
+    assert again.count('of 9000"} 4.0') == 900
+
+
 def test_threads_that_count_a_new_series_at_once_count_the_same_one(tmp_path: Path) -> None:
     program = """
 import sys, threading
