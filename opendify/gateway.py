@@ -4,8 +4,11 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+
+import msgspec
+from msgspec import structs
 
 from opendify.attachments.desk import FileDesk, RequestFiles
 from opendify.conversations.identity import dify_user
@@ -21,7 +24,7 @@ from opendify.paused_runs import PausedRuns
 from opendify.records import Caller, Clock
 from opendify.run_opener import RunOpener, RunTools
 from opendify.runs.drain import Drain
-from opendify.runs.fallbacks import Candidate, Fallbacks
+from opendify.runs.fallbacks import Candidate, begin_first
 from opendify.runs.metered import metered
 from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
@@ -29,6 +32,7 @@ from opendify.runs.person import Person
 from opendify.runs.repeats import Answer, Asked, KeepTimes, Repeats
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.retried_run import RetriedRun
+from opendify.runs.source import ReplySource
 from opendify.settings import DifyApp, Settings
 from opendify.stores.answer_keeper import AnswerKeeper
 from opendify.stores.answers import AnswerStore
@@ -52,8 +56,7 @@ WriterFactory = Callable[[str, int], StreamWriter]
 """Makes what writes a stream whose answer has this id and began at this Unix time."""
 
 
-@dataclass(frozen=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, frozen=True):
     """A body, and what its response headers can tell."""
 
     body: Mapping[str, object]
@@ -61,8 +64,7 @@ class WholeAnswer:
     memory_was_lost: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CollectedReply:
+class CollectedReply(msgspec.Struct, frozen=True):
     """A reply, what it is called, and whether the client counts on a memory that is gone."""
 
     id: str
@@ -274,7 +276,7 @@ class Gateway:
 
     def _begin_fallbacks(
         self, request: AnswerRequest, turn: Turn, person: Person, opening: Opening | None
-    ) -> Fallbacks:
+    ) -> ReplySource:
         """Everything from the model's name to a run that goes on at Dify.
 
         `opening` is the stream's; None where the answer leaves as a whole.
@@ -283,12 +285,12 @@ class Gateway:
         self._housekeeping.remind()
         context = person.context
         if not context.conversation_id and is_task(turn, streamed=opening is not None):
-            person = replace(person, context=replace(context, is_task=True))
+            person = structs.replace(person, context=replace(context, is_task=True))
         app = self.find_app(request.model or "", person.caller, for_task=person.context.is_task)
         person.observation.model = app.name
         files = self._files.take(turn.attachments, person.caller, partial(self._look_up, person))
         turn = replace(turn, attachments=()) if turn.attachments else turn
-        return Fallbacks(
+        return begin_first(
             [
                 Candidate(each.name, partial(self._begin_tries, each, turn, files, person))
                 for each in self._apps_for(app, person)
@@ -311,6 +313,7 @@ class Gateway:
         return RetriedRun(
             partial(self._runs.begin, app, turn, files, person),
             self._client.retries(app),
+            model=app.name,
             client=person.client,
             clock=self._clock,
             sleep=self._sleep,

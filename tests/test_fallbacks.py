@@ -65,7 +65,7 @@ class Stand:
             self.begun.append(name)
             if isinstance(model, Exception):
                 raise model
-            return model
+            return model.of_model(name)
 
         return begin
 

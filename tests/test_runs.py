@@ -44,6 +44,8 @@ ERROR = event("error", code="completion_request_error", status=400, message="The
 class Explodes:
     """A filter with a bug of ours in it."""
 
+    heeds = (TextDelta,)
+
     def __init__(self, on: str) -> None:
         self._on = on
 

@@ -1,11 +1,11 @@
 """How runs travel to Dify: over our own sockets, or over httpx's transport."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+import msgspec
 
 from opendify import __version__
 from opendify.bounded import remember
@@ -22,8 +22,7 @@ _READ_GRACE_SECONDS = 1.0
 _MOST_HEADS = 2_000
 
 
-@dataclass(frozen=True, slots=True)
-class RunPost:
+class RunPost(msgspec.Struct, frozen=True):
     """What is posted: `body`, which is JSON, to `path` below the app's base URL.
 
     `client_socket` is the file number of the connection on which the answer is waited for, or -1.

@@ -3,7 +3,8 @@
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from opendify.dify.exchange import Arrival, Exchange, Head
 from opendify.errors import DifyError, DifyTimeout, DifyUnreachable, GatewayError, RateLimited
@@ -27,8 +28,7 @@ _SECONDS = re.compile(r"[0-9]{1,18}")
 _ENDS = (MessageEnd, ErrorEvent, WorkflowFinished)
 
 
-@dataclass(frozen=True, slots=True)
-class RunLimits:
+class RunLimits(msgspec.Struct, frozen=True):
     """How long Dify may take, in seconds: to its first event, between bytes, in all."""
 
     first_event_seconds: float

@@ -1,11 +1,11 @@
 """One request to Dify and its answer as it arrives, whatever carries them."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Head:
+
+class Head(msgspec.Struct, frozen=True):
     """Status and headers, which real Dify sends only with its first event."""
 
     status: int

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from msgspec import structs
+
 from opendify.conversations.identity import Place, dify_user
 from opendify.errors import InvalidRequest
 from opendify.gateway import Gateway, WholeAnswer
@@ -97,7 +99,7 @@ class Responses:
             follows=Place(previous.conversation_id, previous.message_id),
         )
         earlier = [message for kept in lineage for message in messages_of([*kept.input, *kept.output])]
-        return _Asked(request, replace(person, context=context), earlier)
+        return _Asked(request, structs.replace(person, context=context), earlier)
 
     def _find(self, person: Person, response_id: str) -> KeptResponse | None:
         kept = self._kept.find(response_id, person.caller.id)

@@ -1,7 +1,8 @@
 """What a request tells of being sent before: the headers of clients that retry."""
 
 import hashlib
-from dataclasses import dataclass
+
+import msgspec
 
 import msgspec
 
@@ -13,8 +14,7 @@ IDEMPOTENCY_HEADER = "Idempotency-Key"
 RETRY_HEADER = "x-stainless-retry-count"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One sending of a request. `key` is what it shares with its repeats, `fingerprint` what it asks.
 
     The first try of an SDK looks for nothing: the same words, asked once more, are a new

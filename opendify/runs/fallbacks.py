@@ -3,7 +3,8 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from opendify.errors import GatewayError
 from opendify.runs.joined_events import JoinedEvents
@@ -17,12 +18,27 @@ _LONGEST_WAIT_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One model that may answer; `begin` opens its run, or raises before anything could start."""
+class Candidate(msgspec.Struct, frozen=True):
+    """One model that may answer; `begin` opens its run, or raises before anything could start.
+
+    What it raises then, and before its first words, names the model.
+    """
 
     model: str
     begin: Callable[[], ReplySource]
+
+
+def begin_first(
+    candidates: Sequence[Candidate],
+    *,
+    after_failed_runs: bool = False,
+    opening: Opening | None = None,
+    request_id: str = "",
+) -> ReplySource:
+    """What answers; one that nobody can take over from needs nobody who looks after it. See `Fallbacks`."""
+    if len(candidates) == 1:
+        return candidates[0].begin()
+    return Fallbacks(candidates, after_failed_runs=after_failed_runs, opening=opening, request_id=request_id)
 
 
 class Fallbacks:
@@ -87,8 +103,6 @@ class Fallbacks:
     def _first_words(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         try:
             for event in self._source.read(timeout_seconds):
-                if isinstance(event, ReplyStarted):
-                    event = replace(event, answered_by=self._model)
                 if self._may_be_taken_back(event):
                     self._held_back.add(event)
                 else:

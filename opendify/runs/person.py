@@ -1,7 +1,8 @@
 """For whom a run is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from opendify.conversations.identity import ClientContext
 from opendify.errors import ClientLeftEarly
@@ -10,8 +11,7 @@ from opendify.runs.attempts import Attempt
 from opendify.telemetry.observation import Observation
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(msgspec.Struct, frozen=True):
     """For whom a run is: the holder of a key, the user that the request names, and who waits for it.
 
     `attempt` is None where the client gives no sign that it would repeat the request, `spend`
@@ -22,7 +22,7 @@ class Person:
     context: ClientContext
     client: Client = NOBODY
     attempt: Attempt | None = None
-    observation: Observation = field(default_factory=Observation)
+    observation: Observation = msgspec.field(default_factory=Observation)
     spend: Callable[[int], None] | None = None
 
     def refuse_if_gone(self) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from opendify.errors import (
     ClientLeft,
     ClientLeftEarly,
@@ -35,8 +37,7 @@ _READ_SECONDS = 0.5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request that is to be answered, once. `id` is a new one for its answer, `user` Dify's.
 
     `begin` starts the run; what it raises was raised before anything had to be paid for.
@@ -49,8 +50,7 @@ class Asked:
     client: Client
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What answers a request, and what it is called; `created` is Unix time."""
 
     id: str

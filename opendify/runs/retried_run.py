@@ -28,17 +28,19 @@ class RetriedRun:
         begin: Callable[[], ReplySource],
         retries: Retries,
         *,
+        model: str = "",
         client: Client = NOBODY,
         clock: Clock = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         renew_files: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`retries` is closed with the run, or where it does not even begin.
+        """`retries` is closed with the run, or where it does not even begin; failures name the `model`.
 
         `renew_files` learns that Dify forgot one, and says whether `begin` would give it anew.
         """
         self._begin = begin
         self._retries = retries
+        self._model = model
         self._client = client
         self._clock = clock
         self._sleep = sleep
@@ -85,6 +87,7 @@ class RetriedRun:
         except BaseException as error:
             self._retries.close()
             if isinstance(error, GatewayError):
+                error.model = self._model
                 error.may_have_begun = False  # Whatever it is, it came before the run.
             raise
 
@@ -97,20 +100,22 @@ class RetriedRun:
                 self._spoke = True
                 self._retries.end_try()
                 yield event
-        except DifyUnreachable as error:
-            pause = self._retries.next_pause()
+        except GatewayError as error:
+            error.model = self._model
+            pause = self._pause_after(error)
             if pause is None:
                 raise
-            logger.info("a run is tried again", extra={"seconds": round(pause, 3), "error": error.code})
-            self._begin_later(run, pause)
-        except UploadForgotten:
-            if not self._renew_files():
-                raise
-            self._begin_later(run, 0.0)
+            run.close()
+            self._run, self._begins_at = None, self._clock() + pause
 
-    def _begin_later(self, run: ReplySource, pause: float) -> None:
-        run.close()
-        self._run, self._begins_at = None, self._clock() + pause
+    def _pause_after(self, error: GatewayError) -> float | None:
+        """Seconds until it is begun again; None where that would not help."""
+        if isinstance(error, UploadForgotten):
+            return 0.0 if self._renew_files() else None
+        pause = self._retries.next_pause() if isinstance(error, DifyUnreachable) else None
+        if pause is not None:
+            logger.info("a run is tried again", extra={"seconds": round(pause, 3), "error": error.code})
+        return pause
 
     def _wait(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         yield from ()

@@ -3,7 +3,9 @@
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec import structs
 
 from opendify.dify.concurrency import UNLIMITED, Place
 from opendify.dify.events import EventStream
@@ -24,8 +26,7 @@ _WATCH_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class OpenRun:
+class OpenRun(msgspec.Struct, frozen=True):
     """A run at Dify and what reads it."""
 
     events: EventStream
@@ -171,7 +172,7 @@ class Run:
                     if not self._held.started(reply):
                         self._begin_anew()
                         return
-                    self._began, self._was_accepted = self._sealed(reply), True
+                    self._began, self._was_accepted = self._as_told(reply), True
                 else:
                     self._gave_content = True
                     if self._began:
@@ -186,9 +187,11 @@ class Run:
                 raise
             self._begin_anew()
 
-    def _sealed(self, started: ReplyStarted) -> ReplyStarted:
+    def _as_told(self, started: ReplyStarted) -> ReplyStarted:
+        """With the model that answers, and the run's id as clients get it."""
         run_id = started.workflow_run_id
-        return replace(started, workflow_run_id=self._seal_run_id(run_id)) if run_id else started
+        sealed_id = self._seal_run_id(run_id) if run_id else None
+        return structs.replace(started, answered_by=self._record.model or None, workflow_run_id=sealed_id)
 
     def _take_beginning(self) -> Iterator[ReplyEvent]:
         beginning, self._began = self._began, None
@@ -202,7 +205,7 @@ class Run:
             ConversationNotFound: The client named that very conversation, or a new one is gone too.
         """
         old_place, new_place = _shared_by_two(self._open.place)
-        replace(self._open, place=old_place).close(whole=False)
+        structs.replace(self._open, place=old_place).close(whole=False)
         try:
             self._open = self._open_anew(new_place)
         except BaseException:

@@ -19,6 +19,7 @@ def citation_filters(style: CitationStyle) -> list[ReplyFilter]:
 class CitationDropper:
     """Leaves citations out."""
 
+    heeds = (Citations,)
     lets_pass = None
 
     def feed(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
@@ -30,6 +31,7 @@ class CitationDropper:
 class Footnotes:
     """Writes citations below the answer; stands behind all filters that may hold text."""
 
+    heeds = (Citations, ReplyEnded)
     lets_pass = None
 
     def __init__(self) -> None:

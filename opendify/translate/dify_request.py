@@ -1,8 +1,10 @@
 """A `Turn` → the body that the app's run endpoint takes: one row an app mode."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from opendify.errors import InvalidRequest
 from opendify.records import AppProfile, InputField
@@ -24,8 +26,7 @@ _QUERY_NAMES = (
 _TEXT_TYPES = frozenset({"text-input", "paragraph"})
 
 
-@dataclass(frozen=True, slots=True)
-class DifyRequest:
+class DifyRequest(msgspec.Struct, frozen=True):
     """One run: where to post, what to post, and where to stop it (`{task_id}` left open).
 
     A run that `goes_on` is listened to by GET; of its body only the `user` counts. One without a
@@ -34,13 +35,19 @@ class DifyRequest:
 
     path: str
     stop_path: str
-    body: Mapping[str, object] = field(repr=False)
+    body: Mapping[str, object]
     traceparent: str = ""
     goes_on: bool = False
 
+    def __repr__(self) -> str:
+        """Without the body, which is the person's."""
+        return f"DifyRequest({self.path!r})"
+
     def traced(self, trace_id: str, traceparent: str) -> "DifyRequest":
         """The same as a part of a trace; Dify reads the body since 1.7, the header since 1.8."""
-        return replace(self, body={**self.body, "trace_id": trace_id}, traceparent=traceparent)
+        return msgspec.structs.replace(
+            self, body={**self.body, "trace_id": trace_id}, traceparent=traceparent
+        )
 
 
 @dataclass(frozen=True, slots=True)

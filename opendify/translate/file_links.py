@@ -20,6 +20,7 @@ _BREAKS_NAMES: Final = re.compile(r"[\[\]\\<>\s]+")
 class FileLinks:
     """Puts the link behind each file that the text does not show already."""
 
+    heeds = (AnswerFile,)
     lets_pass = None
 
     def __init__(self, publish: Publish) -> None:

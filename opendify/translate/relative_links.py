@@ -18,6 +18,8 @@ _ENDS: Final = ("]", "](")
 class RelativeLinks:
     """Puts the server's address in front of such links, wherever they are cut; one object a stream."""
 
+    heeds = (object,)
+
     def __init__(self, api_base: str) -> None:
         """`api_base` is the URL of Dify's API, which its files share the host with."""
         parts = urlsplit(api_base)

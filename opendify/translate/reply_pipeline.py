@@ -120,11 +120,12 @@ class ReplyPipeline:
             yield from (held for held in self._filter(ReplyEnded()) if not isinstance(held, ReplyEnded))
             raise
 
-    def _filter(self, reply: ReplyEvent) -> Iterable[ReplyEvent]:
-        replies: Iterable[ReplyEvent] = (reply,)
-        for reply_filter in self._filters:
-            replies = [out for each in replies for out in reply_filter.feed(each)]
-        return replies
+    def _filter(self, reply: ReplyEvent, first: int = 0) -> Sequence[ReplyEvent]:
+        """What becomes of `reply` behind the filters from the `first` on."""
+        for number, each in enumerate(self._filters[first:], first + 1):
+            if isinstance(reply, each.heeds):
+                return [out for given in each.feed(reply) for out in self._filter(given, number)]
+        return (reply,)
 
 
 def _all_of(watchers: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:

@@ -15,6 +15,7 @@ class StepLines:
     The steps themselves pass too. Many steps, as those of a long loop, end in `…`.
     """
 
+    heeds = (Step, ThoughtDelta)
     lets_pass = None
 
     def __init__(self) -> None:

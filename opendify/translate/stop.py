@@ -13,6 +13,8 @@ class StopCutter:
     behind it can be stopped.
     """
 
+    heeds = (object,)
+
     def __init__(self, stop: Sequence[str]) -> None:
         self._pattern = re.compile("|".join(re.escape(sequence) for sequence in stop))
         self._stop = tuple(stop)

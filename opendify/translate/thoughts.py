@@ -24,6 +24,8 @@ class ThoughtSplitter:
     thought and the answer, belongs to neither.
     """
 
+    heeds = (TextDelta, TextReplaced, ReplyEnded)
+
     def __init__(self) -> None:
         self._reset()
 
@@ -114,6 +116,7 @@ class ThoughtSplitter:
 class ThoughtDropper:
     """Leaves the model's thinking out; stands behind a `ThoughtSplitter`."""
 
+    heeds = (ThoughtDelta,)
     lets_pass = None
 
     def feed(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
@@ -124,6 +127,8 @@ class ThoughtDropper:
 
 class ThoughtInliner:
     """Writes thoughts that Dify sends apart into the text, as `<think>` blocks."""
+
+    heeds = (ThoughtDelta, TextDelta, TextReplaced, ReplyEnded)
 
     def __init__(self) -> None:
         self._inside = False

@@ -1,4 +1,7 @@
-"""The waist: every OpenAI endpoint is read into a `Turn`, every Dify app mode into `ReplyEvent`s."""
+"""The waist: every OpenAI endpoint is read into a `Turn`, every Dify app mode into `ReplyEvent`s.
+
+What is made for each request or event is a `Struct`, which is made in a fifth of a dataclass's time.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -60,8 +63,7 @@ class Turn:
     """The new message as a later transcript will show it; None where the assistant is to go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompletionUsage:
+class CompletionUsage(msgspec.Struct, frozen=True):
     """Tokens; `total_tokens` is always the sum of the other two."""
 
     prompt_tokens: int
@@ -73,16 +75,14 @@ class CompletionUsage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """What Dify says the run cost: a decimal string, and a currency such as `USD`."""
 
     total: str
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyStarted:
+class ReplyStarted(msgspec.Struct, frozen=True):
     """Dify accepted the turn. Workflows have neither conversation nor message.
 
     `workflow_run_id` is that of workflows and chatflows, sealed before it leaves.
@@ -97,7 +97,7 @@ class ReplyStarted:
 
 
 class TextDelta(msgspec.Struct, frozen=True):
-    """More of the answer; never empty. One is made for each event, and a `Struct` is made fastest."""
+    """More of the answer; never empty."""
 
     text: str
 
@@ -114,15 +114,13 @@ def text_deltas(text: str) -> Iterator[TextDelta]:
         yield TextDelta(text)
 
 
-@dataclass(frozen=True, slots=True)
-class TextReplaced:
+class TextReplaced(msgspec.Struct, frozen=True):
     """Moderation took back everything said so far; the answer is now `text`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ThoughtDelta:
+class ThoughtDelta(msgspec.Struct, frozen=True):
     """More of the model's thinking; never empty."""
 
     text: str
@@ -196,8 +194,7 @@ class AnswerFile:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReplyEnded:
+class ReplyEnded(msgspec.Struct, frozen=True):
     """The answer is whole. `usage` is None where Dify told nothing; `outputs` are a workflow's."""
 
     usage: CompletionUsage | None = None
@@ -214,6 +211,11 @@ Extra = ReplyStarted | Step | Citations | AnswerFile | TextReplaced | ReplyEnded
 
 class ReplyFilter(Protocol):
     """One stage between a reader and a writer; one object a stream."""
+
+    @property
+    def heeds(self) -> tuple[type, ...]:
+        """The kinds of events that `feed` is to be asked about; the others it would only give back."""
+        ...
 
     def feed(self, event: ReplyEvent) -> Iterable[ReplyEvent]:
         """What takes the place of `event`; text may be held until later events, `ReplyEnded` frees it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from msgspec import structs
 
 from opendify.dify.client import DifyClient
 from opendify.dify.connections import ConnectionPool, Origin
@@ -423,7 +424,7 @@ def test_a_large_request_is_sent_whole_to_a_dify_that_reads_slowly(
 ) -> None:
     query = "x" * (8 << 20)
     with client_of(live) as (client, app):
-        stream = client.open_run(app, dataclasses.replace(REQUEST, body={**REQUEST.body, "query": query}))
+        stream = client.open_run(app, structs.replace(REQUEST, body={**REQUEST.body, "query": query}))
         while stream.read(2.0) is not None:
             pass
         stream.close(whole=True)
@@ -453,7 +454,7 @@ def test_an_early_refusal_is_heard_while_the_request_is_still_going_out(
         app = dataclasses.replace(app, api_base=f"http://127.0.0.1:{port}/v1")
         body = {**REQUEST.body, "query": "x" * (32 << 20)}
         with pytest.raises(GatewayError) as caught:
-            _read_until_events(client.open_run(app, dataclasses.replace(REQUEST, body=body)))
+            _read_until_events(client.open_run(app, structs.replace(REQUEST, body=body)))
 
     assert caught.value.status == 413
 

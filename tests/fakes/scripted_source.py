@@ -1,7 +1,9 @@
 """A source of a reply that gives what a test says, one thing a read."""
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Self
+
+from msgspec import structs
 
 from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyStarted, TextDelta
 
@@ -21,6 +23,14 @@ class ScriptedSource:
         self.settled: list[str | None] = []
         self.was_closed = False
         self._steps = list(steps)
+
+    def of_model(self, name: str) -> Self:
+        """Its start says who answers."""
+        self._steps = [
+            structs.replace(step, answered_by=name) if isinstance(step, ReplyStarted) else step
+            for step in self._steps
+        ]
+        return self
 
     def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         del timeout_seconds

@@ -1,27 +1,57 @@
 from collections.abc import Iterable
+from typing import get_args
 
 import pytest
 
 from opendify.errors import DifyError, DifyRunFailed, GatewayError
-from opendify.settings import AppMode, Reasoning
+from opendify.settings import AppMode, CitationStyle, Reasoning
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.turn import (
+    AnswerFile,
+    Citation,
+    Citations,
     ReplyEnded,
     ReplyEvent,
     ReplyStarted,
+    Step,
     TextDelta,
+    TextReplaced,
     ThoughtDelta,
     collect_reply,
 )
 from opendify.wire import dify
 
+EVERY_KIND: tuple[ReplyEvent, ...] = (
+    ReplyStarted("t"),
+    TextDelta("text"),
+    TextReplaced("text"),
+    ThoughtDelta("thought"),
+    Step("1", "search", "tool", "running"),
+    Citations((Citation(1, url="https://example.org"),)),
+    AnswerFile("https://example.org/a.png", "a.png"),
+    ReplyEnded(),
+)
 END = dify.MessageEnd()
 FAILED = dify.ErrorEvent(code="completion_request_error", message="boom")
 
 
 def pipeline(mode: AppMode = "chat", reasoning: Reasoning = "separate", *stop: str) -> ReplyPipeline:
     return ReplyPipeline(reply_reader(mode, None), reply_filters(reasoning, stop))
+
+
+@pytest.mark.parametrize("reasoning", get_args(Reasoning))
+@pytest.mark.parametrize("citations", get_args(CitationStyle))
+def test_what_a_filter_does_not_heed_it_would_give_back(
+    reasoning: Reasoning, citations: CitationStyle
+) -> None:
+    made = {type(event) for event in EVERY_KIND}
+    assert made == set(get_args(ReplyEvent))
+
+    for each in reply_filters(reasoning, ("stop",), citations, files_base="https://dify.example/v1"):
+        for event in EVERY_KIND:
+            if not isinstance(event, each.heeds):
+                assert list(each.feed(event)) == [event], (each, event)
 
 
 def message(answer: str) -> dify.Message:

@@ -49,7 +49,9 @@ class LongWayReader:
 
 
 class LongWayFilter:
-    """Looks at every text."""
+    """Looks at every text, and is asked about every event."""
+
+    heeds = (object,)
 
     def __init__(self, reply_filter: ReplyFilter) -> None:
         self._filter = reply_filter
