@@ -46,6 +46,14 @@ class OpenRun(msgspec.Struct, frozen=True):
 class Run:
     """What Dify says to one turn; to be settled when it ended, and to be closed."""
 
+    _looked_at = -math.inf
+    _failed_at_dify = False
+    _was_settled = False
+    _was_begun_anew = False
+    _gave_content = False
+    _was_accepted = False
+    _began: ReplyStarted | None = None
+
     def __init__(
         self,
         open_run: Callable[[Place | None], OpenRun],
@@ -71,24 +79,11 @@ class Run:
         self._client = client
         self._drain = drain or Drain()
         self._clock = clock
-        self._looked_at = -math.inf
         self._on_app_error = on_app_error
         self._seal_run_id = seal_run_id
         self._on_answered = on_answered
         self._record = record or Observation().begin_run("", "")
-        self._failed_at_dify = False
-        self._was_settled = False
-        self._was_begun_anew = False
-        self._gave_content = False
-        self._was_accepted = False
-        self._began: ReplyStarted | None = None
-        try:
-            self._open = open_run(None)
-        except BaseException as error:
-            self._record.failed(error)
-            self._record.over(whole=False)
-            held.abandon(may_have_begun=False)
-            raise
+        self._open = self._open_first()
         self._drain.enter(self)
 
     @property
@@ -154,6 +149,15 @@ class Run:
         self._record.over(whole=self._open.pipeline.upstream_ended)
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
         self._open.close(whole=is_over_at_dify, on_over=self._leave)
+
+    def _open_first(self) -> OpenRun:
+        try:
+            return self._open_run(None)
+        except BaseException as error:
+            self._record.failed(error)
+            self._record.over(whole=False)
+            self._held.abandon(may_have_begun=False)
+            raise
 
     def _leave(self) -> None:
         """The place is given up only when nothing goes on in it any more."""

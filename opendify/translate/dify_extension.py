@@ -9,19 +9,21 @@ from opendify.translate.turn import AnswerFile, Citation, Extras, Reply, Step
 def dify_extension(extras: Extras | Reply) -> dict[str, object]:
     """The object; keys without a value are left out, in lists too."""
     started, ended = extras.started, extras.ended
-    price = {"total": ended.price.total, "currency": ended.price.currency} if ended.price else None
-    return _known(
-        {
-            "conversation_id": started.conversation_id,
-            "message_id": started.message_id,
-            "task_id": started.task_id,
-            "citations": [_known(asdict(citation)) for citation in extras.citations] or None,
-            "steps": [_step(step) for step in extras.steps] or None,
-            "files": [_file(file) for file in extras.files] or None,
-            "price": price,
-            "outputs": ended.outputs,
-        }
-    )
+    shape: dict[str, object] = {}
+    for name in ("conversation_id", "message_id", "task_id"):
+        if (id_ := getattr(started, name)) is not None:
+            shape[name] = id_
+    if extras.citations:
+        shape["citations"] = [_known(asdict(citation)) for citation in extras.citations]
+    if extras.steps:
+        shape["steps"] = [_step(step) for step in extras.steps]
+    if extras.files:
+        shape["files"] = [_file(file) for file in extras.files]
+    if ended.price:
+        shape["price"] = {"total": ended.price.total, "currency": ended.price.currency}
+    if ended.outputs is not None:
+        shape["outputs"] = ended.outputs
+    return shape
 
 
 def url_annotations(citations: tuple[Citation, ...], text_length: int) -> list[dict[str, object]]:

@@ -1,7 +1,7 @@
 """What the writers of all streams of completion objects share: order, moderation, usage, the end."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from opendify.errors import GatewayError
 from opendify.translate.dify_extension import dify_extension, url_annotations
@@ -72,9 +72,9 @@ class ReplyWriter:
         self._text = bytearray()
         self._extras = Extras()
         # A text chunk is always the same but for the text.
-        self._before_text, _, self._after_text = self._choice(shapes.text(_ANY_TEXT)).rpartition(
-            encode_json(_ANY_TEXT)
-        )
+        before_text, after_text = _around_text(shapes)
+        self._before_text = b"data: " + self._head + before_text
+        self._after_text = after_text + self._tail + b"\n\n"
         self._before_literal, self._after_literal = self._before_text + b'"', b'"' + self._after_text
         self._between_literals = self._after_literal + self._before_literal
 
@@ -154,7 +154,7 @@ class ReplyWriter:
     def _end(self, ended: ReplyEnded) -> bytes:
         reason: FinishReason = "content_filter" if self._contradicted else "stop"
         finish = self._shapes.finish(reason, self._annotations())
-        frames = self._choice(finish, {"dify": dify_extension(self._extras)})
+        frames = self._choice(finish, dify=dify_extension(self._extras))
         if self._include_usage and ended.usage:
             usage = encode_json({"choices": [], "usage": usage_shape(ended.usage)})
             frames += frame(self._head + usage[1:])
@@ -166,9 +166,25 @@ class ReplyWriter:
         length = len(self._text.decode("utf-8", "surrogatepass"))
         return url_annotations(self._extras.citations, length)
 
-    def _choice(self, choice: Shape, extension: Shape | None = None) -> bytes:
-        body = encode_json({"choices": [choice], **(extension or {})})
-        return frame(self._head + body[1:-1] + self._tail)
+    def _choice(self, choice: Shape, **extension: Shape) -> bytes:
+        return frame(self._head + _body(choice, **extension) + self._tail)
+
+
+def _body(choice: Shape, **extension: Shape) -> bytes:
+    """What stands in an object between all that its stream's objects share."""
+    return encode_json({"choices": [choice], **extension})[1:-1]
+
+
+# By the objects' names.
+_around_texts: Final[dict[str, tuple[bytes, bytes]]] = {}
+
+
+def _around_text(shapes: ChoiceShapes) -> tuple[bytes, bytes]:
+    """What stands before and behind a text in the body of its object, in all streams of an endpoint."""
+    if shapes.object_name not in _around_texts:
+        before, _, after = _body(shapes.text(_ANY_TEXT)).rpartition(encode_json(_ANY_TEXT))
+        _around_texts[shapes.object_name] = before, after
+    return _around_texts[shapes.object_name]
 
 
 def whole_object(head: Shape, choice: Shape, reply: Reply) -> dict[str, object]:

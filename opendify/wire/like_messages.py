@@ -13,6 +13,8 @@ from opendify.wire.dify import MalformedEvent, Message, Messages, decode_event
 from opendify.wire.sse import encode_json
 
 _MOST_TRIES: Final = 8
+# So much of an event's JSON says that it is a message.
+_NAMED_BY_THEN: Final = len('{"event": "message",')
 _OTHER_TEXT: Final = "any other text"
 
 
@@ -24,6 +26,8 @@ class LikeMessages:
         self._like: Message | None = None
         self._before = self._after = b""
         self._size_around = 0
+        self._latest: tuple[bytes, Message] | None = None
+        self._latest_begins = b""
 
     @property
     def may_learn(self) -> bool:
@@ -31,7 +35,14 @@ class LikeMessages:
         return self._like is None and self._tries_left > 0
 
     def learn(self, payload: bytes, message: Message) -> None:
-        """`payload` is the JSON of `message`: those that follow may be like it."""
+        """`payload` is the JSON of `message`: those that follow may be like it.
+
+        It is looked at when one follows that may be: many answers are one message.
+        """
+        self._latest, self._latest_begins = (payload, message), b"data: " + payload[:_NAMED_BY_THEN]
+
+    def _look_at(self, payload: bytes, message: Message) -> None:
+        self._latest = None
         if not self._tries_left or self._knows(b"data: %b\n\n" % payload):
             return
         self._like = None
@@ -54,6 +65,8 @@ class LikeMessages:
 
     def take_many(self, chunk: bytes) -> tuple[Messages | None, bytes]:
         """The messages that `chunk`, which begins with an event, begins with, if it does; and the rest."""
+        if self._latest and chunk.startswith(self._latest_begins):
+            self._look_at(*self._latest)
         if self._like is None:
             return None, chunk
         *events, rest = chunk.split(self._after)
