@@ -75,6 +75,7 @@ class EventStream:
         self._at_end = False
         self._task_id: str | None = None
         self._began_at = self._last_byte_at = clock()
+        self._ends_at = self._began_at + limits.total_seconds
         self._had_event = False
 
     def read(self, timeout_seconds: float) -> list[StreamEvent] | None:
@@ -86,7 +87,9 @@ class EventStream:
         """
         if self._failure is None and not self._at_end:
             events = self._receive(min(timeout_seconds, self._seconds_left()))
-            self._check_limits()
+            # Where there is an event, only the run as a whole may have taken too long.
+            if not events or self._last_byte_at >= self._ends_at:
+                self._check_limits()
             if events:
                 return events
         if self._failure:
@@ -153,15 +156,20 @@ class EventStream:
             self._failure, self._connection_broke = error, True
             return []
         self._was_silent = not items
-        if items:
-            self._last_byte_at = self._clock()
-        events: list[StreamEvent] = []
-        for item in items:
-            events += self._take(item)
-        self._had_event = self._had_event or bool(events)
+        if not items:
+            return []
+        self._last_byte_at = self._clock()
+        if len(items) == 1:
+            events = self._take(items[0])
+        else:
+            events = [event for item in items for event in self._take(item)]
+        if events:
+            self._had_event = True
         return events
 
     def _take(self, item: Arrival) -> list[StreamEvent]:
+        if self._is_stream and type(item) is bytes and self._failure is None:
+            return self._decode(item)
         if isinstance(item, Head):
             self._head, self._head_at = item, self._clock()
             self._is_stream = _announces_stream(item)
@@ -169,11 +177,7 @@ class EventStream:
                 self._on_contact(None)
         elif item is None:
             self._finish()
-        elif self._failure:
-            return []  # What follows an unreadable event is not the answer any more.
-        elif self._is_stream:
-            return self._decode(item)
-        else:
+        elif self._failure is None:  # What follows an unreadable event is not the answer any more.
             self._take_error(item)
         return []
 
@@ -205,7 +209,7 @@ class EventStream:
             return self._head_at + _ERROR_BODY_SECONDS - self._clock()
         first, idle = self._limits.first_event_seconds, self._limits.idle_seconds
         waiting_until = self._last_byte_at + idle if self._had_event else self._began_at + first
-        return min(waiting_until, self._began_at + self._limits.total_seconds) - self._clock()
+        return min(waiting_until, self._ends_at) - self._clock()
 
     def _check_limits(self) -> None:
         if self._failure is None:

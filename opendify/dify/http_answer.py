@@ -41,7 +41,8 @@ class AnswerParser:
         try:
             if received:
                 self._parser.feed_data(received)
-                self._bound_head(len(received))
+                if not self._head_came:
+                    self._bound_head(len(received))
             else:
                 self._end()
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -71,10 +72,9 @@ class AnswerParser:
             return b""
 
     def _bound_head(self, received: int) -> None:
-        if not self._head_came:
-            self._head_bytes += received
-            if self._head_bytes > _MOST_HEAD_BYTES:
-                self._fail("Dify's answer has a head without an end")
+        self._head_bytes += received
+        if self._head_bytes > _MOST_HEAD_BYTES:
+            self._fail("Dify's answer has a head without an end")
 
     def _end(self) -> None:
         is_framed = b"content-length" in self._headers or b"transfer-encoding" in self._headers

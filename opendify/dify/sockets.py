@@ -55,12 +55,14 @@ class SocketExchange:
         """See `Exchange.take`."""
         deadline = time.monotonic() + timeout_seconds
         while self._steps:
-            if not self._wait(min(deadline, self._connected_until)) and not self._connecting_took_too_long():
+            seconds_left = min(deadline, self._connected_until) - time.monotonic()
+            if not self._wait(seconds_left) and not self._connecting_took_too_long():
                 return []
             self._go_on()
+            timeout_seconds = deadline - time.monotonic()
         if self._failure:
             raise self._failure
-        return self._receive(self._connection, deadline) if self._connection else []
+        return self._receive(self._connection, timeout_seconds, deadline) if self._connection else []
 
     def forget_client(self) -> None:
         """See `Exchange.forget_client`."""
@@ -179,13 +181,14 @@ class SocketExchange:
     def _connecting_took_too_long(self) -> bool:
         return time.monotonic() >= self._connected_until
 
-    def _receive(self, connection: Connection, deadline: float) -> list[Arrival]:
+    def _receive(self, connection: Connection, seconds_left: float, deadline: float) -> list[Arrival]:
         """Everything that one read holds; it reads on while that is nothing whole, such as half a head."""
-        while _has_buffered(connection.socket) or self._wait(deadline):
+        while _has_buffered(connection.socket) or self._wait(seconds_left):
             try:
                 received = connection.socket.recv(_READ_BYTES)
             except _WOULD_BLOCK as reason:
                 self._watch(_awaited(reason, select.POLLIN))
+                seconds_left = deadline - time.monotonic()
                 continue
             except OSError as error:
                 broken = DifyError("Dify broke off the connection before the answer was whole")
@@ -201,12 +204,12 @@ class SocketExchange:
                 return arrivals
             if self._failure:
                 raise self._failure
+            seconds_left = deadline - time.monotonic()
         return []
 
-    def _wait(self, deadline: float) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Whether there is something to do; False after silence, or because the client may have left."""
-        wait_seconds = max(0.0, deadline - time.monotonic())
-        ready = self._poll.poll(math.ceil(wait_seconds * 1000))
+        ready = self._poll.poll(math.ceil(max(0.0, seconds) * 1000))
         return bool(ready) and (len(ready) > 1 or ready[0][0] != self._client_socket)
 
     def _watch(self, events: int) -> None:
