@@ -51,4 +51,4 @@ class ReadyAnswer:
 
 @functools.cache
 def _status_line(status: int) -> str:
-    return f"{status} {HTTP_STATUS_CODES[status].upper()}"
+    return f"{status} {HTTP_STATUS_CODES.get(status, 'unknown').upper()}"
