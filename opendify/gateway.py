@@ -1,6 +1,5 @@
 """Joins translation, conversations and Dify: one method an endpoint."""
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -20,6 +19,7 @@ from opendify.dify.discovery import Discovery
 from opendify.dify.memory import DifyMemory
 from opendify.errors import InvalidRequest, ModelNotFound
 from opendify.files.outgoing import PublisherFor, as_dify_publishes
+from opendify.ids import new_id
 from opendify.paused_runs import PausedRuns
 from opendify.records import Caller, Clock
 from opendify.run_opener import RunOpener, RunTools
@@ -359,4 +359,4 @@ def _reply_writer(
 
 
 def _new_id(prefix: str) -> str:
-    return f"{prefix}{os.urandom(12).hex()}"
+    return f"{prefix}{new_id()}"

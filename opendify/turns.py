@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from opendify.conversations.identity import ClientContext, Place
 from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.conversations.replay import Templates, first_turn_text, later_turn_text
 from opendify.errors import GatewayError, RateLimited
+from opendify.ids import new_id
 from opendify.records import AppProfile, Caller, Clock
 from opendify.settings import DifyApp
 from opendify.stores.base import StoredConversation
@@ -179,7 +179,7 @@ class ConversationTurn:
         self._request = request
         self._tools = tools
         self._store = tools.store
-        self._claim = os.urandom(12).hex()
+        self._claim = new_id()
         self._began_at = self._claimed_at = tools.now()
         self._scope = scope_of(request)
         self._history = fingerprint(request.turn.history)
@@ -396,7 +396,7 @@ class ConversationTurn:
     def _new_row(self, conversation_id: str, now: float) -> StoredConversation:
         scope = self._scope
         return StoredConversation(
-            id=os.urandom(12).hex(),
+            id=new_id(),
             scope=scope.key,
             model=scope.model,
             caller=scope.caller,

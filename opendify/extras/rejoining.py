@@ -1,6 +1,5 @@
 """The rest of a workflow's run whose stream was dropped: listened to again, as a stream of chunks."""
 
-import secrets
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,6 +7,7 @@ from opendify.dify.client import DifyClient
 from opendify.errors import ClientLeftEarly, InvalidRequest
 from opendify.extras.workflow_runs import may_be_moderated, opened_run
 from opendify.files.outgoing import PublisherFor
+from opendify.ids import new_id
 from opendify.records import AppProfile, Clock
 from opendify.runs.calls import CallTools
 from opendify.runs.drain import Drain
@@ -90,7 +90,7 @@ class Rejoiner:
     def _writer(self, asked: Rejoining) -> ReplyWriter:
         return ReplyWriter(
             ChatChoice(),
-            completion_id=f"chatcmpl-{secrets.token_hex(12)}",
+            completion_id=f"chatcmpl-{new_id()}",
             created=int(self._more.now()),
             model=asked.model,
             include_usage=asked.include_usage,

@@ -1,6 +1,5 @@
 """One run of an app: its turn, Dify's events and their translation, opened and closed together."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -46,7 +45,6 @@ class OpenRun(msgspec.Struct, frozen=True):
 class Run:
     """What Dify says to one turn; to be settled when it ended, and to be closed."""
 
-    _looked_at = -math.inf
     _failed_at_dify = False
     _was_settled = False
     _was_begun_anew = False
@@ -79,6 +77,8 @@ class Run:
         self._client = client
         self._drain = drain or Drain()
         self._clock = clock
+        # It was there a moment ago, or the run would not be opened.
+        self._looked_at = clock()
         self._on_app_error = on_app_error
         self._seal_run_id = seal_run_id
         self._on_answered = on_answered

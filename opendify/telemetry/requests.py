@@ -1,12 +1,12 @@
 """The request at hand: its id, what its answer is given besides, and the line that its end leaves behind."""
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
+from opendify.ids import new_id
 from opendify.telemetry.logs import REQUEST_LOGGER, info_record
 from opendify.telemetry.observation import NO_MODEL, Observation
 from opendify.telemetry.tracing import CONTEXT_HEADERS, Tracing
@@ -56,7 +56,7 @@ class ObservedRequests:
 
     def _begin(self, environ: "WSGIEnvironment") -> Observation:
         method = environ["REQUEST_METHOD"]
-        observed = Observation(f"req_{os.urandom(12).hex()}", began_at=time.monotonic(), method=method)
+        observed = Observation(f"req_{new_id()}", began_at=time.monotonic(), method=method)
         if self._tracing:
             sent = {name: value for name, key in _CONTEXT if (value := environ.get(key))}
             observed.trace = self._tracing.begin(method, sent)

@@ -1,7 +1,8 @@
 """Reader and filters of one stream behind one `feed`."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Final, get_args
 
 from opendify.errors import GatewayError
 from opendify.records import AppProfile
@@ -61,6 +62,7 @@ class ReplyPipeline:
     def __init__(self, reader: ReplyReader, filters: Sequence[ReplyFilter]) -> None:
         self._reader = reader
         self._filters = filters
+        self._heeding = _heeding(*[each.heeds for each in filters])
         self._lets_pass = _all_of([each.lets_pass for each in filters if each.lets_pass])
         self.ended = False
         """True once `ReplyEnded` was given; nothing follows it."""
@@ -122,10 +124,20 @@ class ReplyPipeline:
 
     def _filter(self, reply: ReplyEvent, first: int = 0) -> Sequence[ReplyEvent]:
         """What becomes of `reply` behind the filters from the `first` on."""
-        for number, each in enumerate(self._filters[first:], first + 1):
-            if isinstance(reply, each.heeds):
-                return [out for given in each.feed(reply) for out in self._filter(given, number)]
+        for number in self._heeding[type(reply)]:
+            if number >= first:
+                given = self._filters[number].feed(reply)
+                return [out for each in given for out in self._filter(each, number + 1)]
         return (reply,)
+
+
+@cache
+def _heeding(*filters: tuple[type, ...]) -> Mapping[type, Sequence[int]]:
+    """By the kind of an event, the numbers of the filters that heed it; `filters` has what each heeds."""
+    return {
+        kind: [number for number, heeds in enumerate(filters) if issubclass(kind, heeds)]
+        for kind in (*get_args(ReplyEvent), TextDeltas)
+    }
 
 
 def _all_of(watchers: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:
