@@ -53,6 +53,8 @@ class AnswerParser:
         return self._take_arrivals()
 
     def _take_arrivals(self) -> list[Arrival]:
+        if len(self._body) == 1 and not (self._arrivals or self.is_whole or self._encoded):
+            return [self._body.pop()]  # A piece in the middle of an answer, as nearly all are.
         arrivals, self._arrivals = self._arrivals, []
         if self._body:
             body = b"".join(self._body)

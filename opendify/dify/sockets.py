@@ -209,7 +209,8 @@ class SocketExchange:
 
     def _wait(self, seconds: float) -> bool:
         """Whether there is something to do; False after silence, or because the client may have left."""
-        ready = self._poll.poll(math.ceil(max(0.0, seconds) * 1000))
+        # Without the fraction of a millisecond it would be asked again and again at the end.
+        ready = self._poll.poll(int(seconds * 1000) + 1 if seconds > 0 else 0)
         return bool(ready) and (len(ready) > 1 or ready[0][0] != self._client_socket)
 
     def _watch(self, events: int) -> None:

@@ -4,8 +4,6 @@ import hashlib
 
 import msgspec
 
-import msgspec
-
 from opendify.conversations.identity import ClientContext
 from opendify.records import Caller, Headers
 

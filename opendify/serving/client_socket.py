@@ -85,6 +85,15 @@ class PromptSocket(ClientSocket):
     always is.
     """
 
+    def sendall(self, content: bytes, flags: int = 0, /) -> None:  # type: ignore[override] # As the base's.
+        """As in the base class; nearly always all leaves at once."""
+        try:
+            sent = self.send(content, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(content):
+            super().sendall(content[sent:], flags)
+
     def setblocking(self, flag: bool, /) -> None:  # noqa: ARG002 - The base's signature.
         if self.gettimeout() != 0:
             self.settimeout(0.0)
