@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-from opendify.telemetry.numbers import CHANGING, MAKING, Number, made_with, shared_numbers
+from opendify.telemetry.numbers import CHANGING, Number, made_with, shared_numbers, undisturbed
 
 if TYPE_CHECKING:
     import prometheus_client
@@ -60,7 +60,7 @@ class Instrument:
         family = self._family
         if family is None:
             return ()
-        with MAKING:
+        with undisturbed():
             if values not in self._series and len(self._series) >= _MOST_SERIES:
                 values = (OTHER,) * len(values)
             if values not in self._series:
@@ -160,7 +160,11 @@ class Metrics:
 
     def begin(self) -> None:
         """Give every instrument its values, if anybody will ask for them."""
-        if self._is_wanted and self._registry is None and self.folder is None:
+        if not self._is_to_begin():
+            return
+        with undisturbed():
+            if not self._is_to_begin():
+                return  # Another thread did it meanwhile.
             from prometheus_client import CollectorRegistry, disable_created_metrics, values
 
             disable_created_metrics()  # type: ignore[no-untyped-call] # Several processes have none either.
@@ -168,28 +172,32 @@ class Metrics:
             values.ValueClass = Number
             self._bind(CollectorRegistry())
 
+    def _is_to_begin(self) -> bool:
+        return self._is_wanted and self._registry is None and self.folder is None
+
     def join(self, folder: Path, process: str) -> None:
         """Count from now on together with the other processes that keep files in `folder`.
 
         `process` is a name that no other living process has; who takes that of a dead one
         goes on with its counters.
         """
-        from prometheus_client import values
+        with undisturbed():
+            from prometheus_client import values
 
-        self.folder, self.process = folder, process
-        values.ValueClass = shared_numbers(folder, process)
-        self._bind(None)
+            self.folder, self.process = folder, process
+            values.ValueClass = shared_numbers(folder, process)
+            self._bind(None)
 
     def exposition(self, accept: str, more: Iterable["Collector"] = ()) -> tuple[bytes, str]:
         """Everything, in the form that a scraper accepts, and its content type.
 
         `more` tells what is only found out when somebody looks.
         """
+        self.begin()
         from prometheus_client import CollectorRegistry
         from prometheus_client.exposition import choose_encoder
         from prometheus_client.multiprocess import MultiProcessCollector
 
-        self.begin()
         registry = CollectorRegistry()
         if self.folder is not None:
             MultiProcessCollector(registry, str(self.folder))  # type: ignore[no-untyped-call]

@@ -10,7 +10,8 @@ import mmap
 import os
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -18,8 +19,7 @@ _Family = TypeVar("_Family")
 
 CHANGING: Final = threading.RLock()
 """Held by whoever changes a number; what the collector ends meanwhile may count in the same thread."""
-MAKING: Final = threading.RLock()
-"""Held by whoever makes numbers."""
+_MAKING: Final = threading.RLock()
 # Those that are being made; see `made_with`.
 _MADE: Final[list["Number"]] = []
 _FILE_BYTES: Final = 1 << 16
@@ -136,19 +136,27 @@ class _NumberFile:
         self._cells: memoryview[float] = memoryview(self._bytes).cast("d")
 
 
-def made_with(make: Callable[[], _Family]) -> tuple[_Family, list[Number]]:
-    """What `make` makes, and its numbers in the library's order: of a histogram the sum, then the buckets.
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """One thread at a time makes numbers, and nothing is collected meanwhile.
 
-    Nothing is collected meanwhile: an abandoned stream that is closed by the collector counts
-    its end, and would wait for the library's lock in the very thread that holds it.
+    An abandoned stream that is closed by the collector counts its end: it would find the library
+    half imported, or wait for its lock in the very thread that holds it.
     """
-    with MAKING:
+    with _MAKING:
         collects = gc.isenabled()
         gc.disable()
         try:
-            made, numbers = make(), _MADE[:]
+            yield
         finally:
-            _MADE.clear()
             if collects:
                 gc.enable()
-    return made, numbers
+
+
+def made_with(make: Callable[[], _Family]) -> tuple[_Family, list[Number]]:
+    """What `make` makes, and its numbers in the library's order: of a histogram the sum, then the buckets."""
+    with undisturbed():
+        try:
+            return make(), _MADE[:]
+        finally:
+            _MADE.clear()
