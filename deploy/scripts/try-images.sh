@@ -24,14 +24,15 @@ wait_until_healthy() {
     return 1
 }
 
+# From the other container, since what runs in one ends with it.
 ask() {
-    docker exec "$name" python -c '
+    docker exec "$name-dify" python -c '
 import json, sys, urllib.request
-body = {"model": "bot", "messages": [{"role": "user", "content": sys.argv[1]}], "stream": len(sys.argv) > 2}
+body = {"model": "bot", "messages": [{"role": "user", "content": sys.argv[2]}], "stream": len(sys.argv) > 3}
 asked = urllib.request.Request(
-    "http://127.0.0.1:5000/v1/chat/completions", json.dumps(body).encode(), {"Authorization": "Bearer sk-try-0123456789"}
+    f"http://{sys.argv[1]}:5000/v1/chat/completions", json.dumps(body).encode(), {"Authorization": "Bearer sk-try-0123456789"}
 )
-sys.stdout.write(urllib.request.urlopen(asked, timeout=60).read().decode())' "$@"
+sys.stdout.write(urllib.request.urlopen(asked, timeout=60).read().decode())' "$name" "$@"
 }
 
 step "build"
@@ -65,6 +66,13 @@ wait "$stream"
 grep --quiet --fixed-strings 'data: [DONE]' "$answer"
 rm "$answer"
 [ "$(docker inspect --format '{{.State.ExitCode}}' "$name")" = 0 ]
+
+step "a stop is obeyed while the server still starts"
+docker rm --force "$name" >/dev/null
+docker run --detach --init --name "$name" --env AUTH_MODE=open "$name" --dev-mode >/dev/null
+docker stop --time 20 "$name" >/dev/null
+# 137 would be the kill after those 20 seconds.
+[ "$(docker inspect --format '{{.State.ExitCode}}' "$name")" != 137 ]
 
 step "the development image"
 docker rm --force "$name" >/dev/null

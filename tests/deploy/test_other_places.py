@@ -18,6 +18,8 @@ DEPLOY = PROJECT / "deploy"
 COMPOSE_FILES = [*sorted((DEPLOY / "compose").glob("*.yml")), DEPLOY / "swarm/stack.yml"]
 UNITS = sorted((DEPLOY / "systemd").iterdir())
 VARIABLES = {variable for setting in SETTINGS for variable in setting.variables}
+# Read by PostgreSQL's own library.
+NOT_OURS = {"PGPASSWORD"}
 
 each_file = pytest.mark.parametrize("file", COMPOSE_FILES, ids=lambda file: file.name)
 
@@ -54,7 +56,7 @@ def test_what_services_name_is_declared(file: Path) -> None:
 @each_file
 def test_every_variable_of_ours_is_a_setting(file: Path) -> None:
     for service in our_services(file):
-        assert set(service.get("environment", {})) <= VARIABLES
+        assert set(service.get("environment", {})) - NOT_OURS <= VARIABLES
 
 
 @each_file
@@ -77,6 +79,18 @@ def test_only_what_clients_need_is_published() -> None:
     ]
 
     assert sorted(published) == ["nginx", "opendify"]
+
+
+def test_the_password_of_postgresql_may_hold_what_a_url_may_not() -> None:
+    (service,) = our_services(DEPLOY / "compose/postgres.yml")
+
+    assert service["environment"]["CONVERSATION_STORE_URL"] == "postgresql://opendify@postgres:5432/opendify"
+    assert service["environment"]["PGPASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+
+
+def test_the_stack_names_the_version_of_its_format() -> None:
+    # `docker stack deploy` before Docker 25 refuses a file without.
+    assert read(DEPLOY / "swarm/stack.yml")["version"] == "3.8"
 
 
 def test_secrets_of_the_stack_are_files_that_settings_name() -> None:

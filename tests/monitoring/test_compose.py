@@ -24,4 +24,11 @@ def test_grafana_has_no_password_of_ours() -> None:
     assert grafana["environment"] == {
         "GF_SECURITY_ADMIN_PASSWORD__FILE": "/run/secrets/grafana_admin_password"
     }
-    assert not (FILE.parent / "grafana_admin_password").exists()
+
+
+def test_secrets_lie_in_a_folder_that_no_commit_takes() -> None:
+    files = [secret["file"] for secret in DOCUMENT["secrets"].values()]
+
+    # Each is read by a container's own user, so that only the folder can keep others out.
+    assert {file.rpartition("/")[0] for file in files} == {"./deploy/monitoring/secrets"}
+    assert "deploy/monitoring/secrets/" in (PROJECT_FOLDER / ".gitignore").read_text().splitlines()
