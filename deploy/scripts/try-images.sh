@@ -32,7 +32,8 @@ body = {"model": "bot", "messages": [{"role": "user", "content": sys.argv[2]}], 
 asked = urllib.request.Request(
     f"http://{sys.argv[1]}:5000/v1/chat/completions", json.dumps(body).encode(), {"Authorization": "Bearer sk-try-0123456789"}
 )
-sys.stdout.write(urllib.request.urlopen(asked, timeout=60).read().decode())' "$name" "$@"
+for line in urllib.request.urlopen(asked, timeout=60):
+    print(line.decode(), end="", flush=True)' "$name" "$@"
 }
 
 step "build"
@@ -58,9 +59,12 @@ ask Hello | grep --quiet '"content"'
 
 step "a stop waits for a running stream"
 answer=$(mktemp)
-ask SLOW:5 stream >"$answer" &
+ask "LONG:60 RATE:6" stream >"$answer" &
 stream=$!
-sleep 1
+for ((tries = 0; tries < 60; tries++)); do
+    [ -s "$answer" ] && break
+    sleep 0.5
+done
 docker stop "$name" >/dev/null
 wait "$stream"
 grep --quiet --fixed-strings 'data: [DONE]' "$answer"
