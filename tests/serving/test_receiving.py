@@ -1,6 +1,7 @@
 """A request as it arrives: wherever it is cut, it is ready when all of it is there, and not before."""
 
 from pathlib import Path
+from time import thread_time
 
 import pytest
 from gunicorn.config import Config
@@ -89,6 +90,20 @@ def test_a_large_body_comes_out_as_it_went_in() -> None:
         receiver.feed(body[start : start + 65_536])
 
     assert _body_of(receiver) == body
+
+
+@pytest.mark.parametrize("value", ["a{}b", "{}b", "a{}", "{}"])
+def test_blanks_take_no_time_wherever_they_stand_in_a_head(value: str) -> None:
+    """The thread that reads for all clients takes each head apart."""
+    sent = value.format(" \t" * 3_900)
+    receiver = _receiver()
+    began_at = thread_time()
+    for _ in range(20):
+        receiver.feed(b"GET / HTTP/1.1\r\nX-Blanks:%s\r\n\r\n" % sent.encode())
+        assert next(receiver).headers == [("X-BLANKS", sent.strip())]
+        receiver.begin_next()
+
+    assert thread_time() - began_at < 1
 
 
 NEVER_WHOLE = {
