@@ -110,14 +110,15 @@ class Responses:
         return ResponseWriter(head, now=self._now, on_ended=self._on_ended(asked))
 
     def _head(self, asked: _Asked, response_id: str, created: int) -> Shape:
-        is_stored = self._is_stored(asked.request)
+        is_stored = self._is_stored(asked)
         return response_head(asked.request, response_id=response_id, created=created, is_stored=is_stored)
 
-    def _is_stored(self, request: ResponsesRequest) -> bool:
-        return self._kept.are_kept and request.store is not False
+    def _is_stored(self, asked: _Asked) -> bool:
+        is_wanted = asked.request.store is not False and not asked.person.context.is_temporary
+        return self._kept.are_kept and is_wanted
 
     def _on_ended(self, asked: _Asked) -> Callable[[Shape, ReplyStarted], None] | None:
-        return partial(self._keep, asked) if self._is_stored(asked.request) else None
+        return partial(self._keep, asked) if self._is_stored(asked) else None
 
     def _keep(self, asked: _Asked, response: Shape, started: ReplyStarted) -> None:
         context, caller = asked.person.context, asked.person.caller

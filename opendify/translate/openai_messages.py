@@ -26,6 +26,7 @@ _HISTORY_ROLES: dict[str, HistoryRole] = {
     "tool": "tool",
     "function": "tool",
 }
+_SYSTEM_ROLES = frozenset({"system", "developer"})
 
 
 def read_turn(request: ChatCompletionRequest) -> Turn:
@@ -52,14 +53,16 @@ def read_messages(
 ) -> Turn:
     """See `read_turn`; `param` is the name of `messages`, behind `earlier` ones that are only known here."""
     newest = _index_of_newest(messages, goes_on=bool(earlier))
-    named = [instructions] if instructions else []
-    system = [_text(m) for n, m in enumerate(messages) if m.role in {"system", "developer"} and n != newest]
-    history = [m for n, m in enumerate(messages) if m.role in _HISTORY_ROLES and n != newest]
+    known = [*earlier, *messages]
+    if newest is not None:
+        del known[len(earlier) + newest]
+    system = [_text(message) for message in known if message.role in _SYSTEM_ROLES]
+    history = [message for message in known if message.role in _HISTORY_ROLES]
     attachments = _attachments(messages[newest], f"{param}[{newest}]") if newest is not None else ()
     return Turn(
         query=_query(messages, newest, bool(attachments), param),
-        history=tuple(filter(None, map(_history_message, [*earlier, *history]))),
-        system="\n\n".join(filter(None, [*named, *system])),
+        history=tuple(filter(None, map(_history_message, history))),
+        system="\n\n".join(filter(None, [instructions, *system])),
         attachments=attachments,
         inputs=request.inputs or {},
         stop=tuple(filter(None, request.stop or ())),

@@ -211,6 +211,27 @@ def test_nothing_is_kept_where_it_is_switched_off(serve: Serve) -> None:
     assert_openai_error(client.get(f"/v1/responses/{response['id']}"), 404, "response_not_found", param="id")
 
 
+def test_a_temporary_chat_s_is_not_kept(serve: Serve) -> None:
+    client = serve()
+    response = ask(client, {"X-OpenWebUI-Chat-Id": "temporary:1"}, store=True)
+
+    assert response["store"] is False
+    assert_openai_error(client.get(f"/v1/responses/{response['id']}"), 404, "response_not_found", param="id")
+
+
+def test_rules_that_an_earlier_input_gave_are_no_words_of_the_user(serve: Serve, dify: MockDify) -> None:
+    client = serve({"bot": "app-1", "other": "app-2"})
+    rules = {"role": "developer", "content": "Rhyme"}
+    first = ask(client, input=[rules, {"role": "user", "content": "Hi"}], instructions="Be brief")
+    ask(client, model="other", input="And now?", previous_response_id=first["id"])
+
+    query = dify.bodies("run")[1]["query"]
+    assert "<instructions>\nRhyme\n</instructions>" in query
+    assert "User: Hi" in query
+    assert "User: Rhyme" not in query
+    assert "Be brief" not in query
+
+
 def test_input_items_come_in_pages(serve: Serve) -> None:
     client = serve()
     inputs = [{"role": "user", "content": str(number)} for number in range(5)]
