@@ -13,9 +13,9 @@ class StoredAnswer:
     """One request under the key by which its repeats find it, and its outcome.
 
     `id` is the one that the client sees in the answer; nobody but the request's holder
-    writes under it. `fingerprint` is the digest of what was asked, `user` Dify's. Times
-    are Unix seconds. An `outcome` of None is still to come, for as long as `claimed_until`
-    has not passed: after that, its holder died.
+    writes under it. `fingerprint` is the digest of what was asked, empty where nobody can ask
+    it again, `user` Dify's. Times are Unix seconds. An `outcome` of None is still to come, for as
+    long as `claimed_until` has not passed: after that, its holder died.
     """
 
     id: str
@@ -65,7 +65,8 @@ class AnswerStore(Protocol):
     def clean_up(self, *, now: float, most_bytes: int) -> int:
         """Delete what has expired, and the oldest outcomes of what is too much; how many are left.
 
-        A request whose outcome is deleted before its time is still known to have ended.
+        A request whose outcome is deleted before its time is still known to have ended; of what
+        has no `fingerprint`, which nobody repeats, nothing is left.
         """
         ...
 

@@ -65,6 +65,7 @@ _DROP_THE_OLDEST: Final[LiteralString] = """
         ) AS newest_first WHERE total > %(most_bytes)s
     )
 """
+_FORGET_DROPPED: Final[LiteralString] = "DELETE FROM opendify.answers WHERE fingerprint = '' AND outcome = ''"
 
 
 class PostgresAnswers:
@@ -108,6 +109,7 @@ class PostgresAnswers:
         with self._pool.connection(slow=True) as connection:
             connection.execute(_DELETE_EXPIRED, {"now": now})
             connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes})
+            connection.execute(_FORGET_DROPPED)
             left = connection.execute("SELECT count(*) FROM opendify.answers").fetchall()
         return msgspec.convert(left[0][0], int)
 

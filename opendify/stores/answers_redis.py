@@ -129,7 +129,14 @@ for _, id in ipairs(redis.call('ZREVRANGE', ALL, 0, -1)) do
   else
     left = left + 1
     total = total + redis.call('HSTRLEN', ANSWER .. id, 'outcome')
-    if total > most_bytes and has_ended(id) then redis.call('HSET', ANSWER .. id, 'outcome', '') end
+    if total > most_bytes and has_ended(id) then
+      if redis.call('HGET', ANSWER .. id, 'fingerprint') == '' then
+        forget(id)
+        left = left - 1
+      else
+        redis.call('HSET', ANSWER .. id, 'outcome', '')
+      end
+    end
   end
 end
 return left

@@ -59,6 +59,7 @@ _DROP_THE_OLDEST: Final = """
         ) WHERE total > :most_bytes
     )
 """
+_FORGET_DROPPED: Final = "DELETE FROM answers WHERE fingerprint = '' AND outcome = x''"
 
 
 class SQLiteAnswers:
@@ -109,6 +110,7 @@ class SQLiteAnswers:
         with self._file.writing() as connection:
             gone = connection.execute("DELETE FROM answers WHERE expires_at <= :now", {"now": now}).rowcount
             gone += connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes}).rowcount
+            gone += connection.execute(_FORGET_DROPPED).rowcount
             (left,) = connection.execute("SELECT count(*) FROM answers").fetchone()
         if gone:
             self._overwrite_the_log()

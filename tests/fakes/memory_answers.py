@@ -58,6 +58,8 @@ class MemoryAnswers:
                 total += len(row.outcome or b"")
                 if row.outcome and total > most_bytes:
                     self.rows[row.id] = replace(row, outcome=NOT_KEPT)
+                    if not row.fingerprint:
+                        del self.rows[row.id]
             return len(self.rows)
 
     def close(self) -> None:

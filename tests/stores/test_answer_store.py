@@ -226,6 +226,15 @@ class TestForgetting:
         outcomes = [row.outcome for n in range(4) if (row := store.find(f"id-{n}", now=NOW))]
         assert outcomes == [NOT_KEPT, b"x" * 100, b"x" * 100, None]
 
+    def test_of_what_nobody_repeats_nothing_is_left(self, store: AnswerStore) -> None:
+        for n in range(3):
+            row = answer(f"id-{n}", key=f"key-{n}", fingerprint="", begun_at=NOW + n)
+            store.begin(row, now=NOW, anew=True)
+            store.finish(f"id-{n}", b"x" * 100, now=NOW, expires_at=NOW + 60)
+
+        assert store.clean_up(now=NOW, most_bytes=250) == 2
+        assert [bool(store.find(f"id-{n}", now=NOW)) for n in range(3)] == [False, True, True]
+
 
 class TestSharing:
     def test_of_many_that_begin_at_once_one_does(self, shared: AnswerStore) -> None:
