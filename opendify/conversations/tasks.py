@@ -38,6 +38,17 @@ TASK_RULES: tuple[TaskRule, ...] = (
     TaskRule("LibreChat", r"Provide a concise, 5-word-or-less title for the conversation"),
     TaskRule("LibreChat", r"Analyze this conversation and provide(?=[\s\S]*detected language)"),
     TaskRule("LibreChat", r"Please generate a concise title \(max 40 characters\)"),
+    TaskRule("LibreChat", system=r"Write a short label describing what this block of agent activity"),
+    TaskRule("LibreChat", system=r"Write a short orientation title for a user-visible reasoning step"),
+    TaskRule("LibreChat", system=r"Summarize what this phase of an agent run accomplished"),
+    # A chat that outgrows its window is summed up so: at the end of the real history.
+    TaskRule(
+        "LibreChat",
+        r"Hold on, before you continue I need you to write me a checkpoint",
+        lone=False,
+        streams=True,
+    ),
+    TaskRule("LibreChat", r"Hold on again, update your checkpoint\.", lone=False, streams=True),
     TaskRule(
         "LobeChat",
         system=r"You are a professional conversation summarizer\. Generate a concise title",

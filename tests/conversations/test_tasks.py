@@ -59,6 +59,29 @@ LIBRECHAT = [
         Turn("Please generate a concise title (max 40 characters) for a conversation that starts with: Hi"),
         id="title of an agent's chat",
     ),
+    *(
+        pytest.param(Turn("Intent (assistant's last message): Let me look", system=system), id=system[-20:])
+        for system in (
+            "Write a short label describing what this block of agent activity accomplished.",
+            "Write a short orientation title for a user-visible reasoning step in a chat UI.",
+            "Summarize what this phase of an agent run accomplished.",
+        )
+    ),
+]
+# Of `@librechat/agents` 3.9.2; streamed, behind what was said.
+LIBRECHAT_SUMMARIES = [
+    pytest.param(
+        Turn(
+            "Hold on, before you continue I need you to write me a checkpoint of everything so far. "
+            "Your context window is filling up",
+            HISTORY,
+        ),
+        id="summary",
+    ),
+    pytest.param(
+        Turn("Hold on again, update your checkpoint. Merge the new messages into your existing", HISTORY),
+        id="newer summary",
+    ),
 ]
 LOBECHAT = [
     pytest.param(
@@ -107,12 +130,14 @@ NEXTCHAT_MEMORY = (
 NEXTCHAT = [pytest.param(Turn(text, HISTORY), id=text[:20]) for text in (*NEXTCHAT_TITLES, *NEXTCHAT_MEMORY)]
 
 
-@pytest.mark.parametrize("turn", [*OPEN_WEBUI, *LIBRECHAT, *LOBECHAT, *CHERRY_STUDIO, *NEXTCHAT])
+@pytest.mark.parametrize(
+    "turn", [*OPEN_WEBUI, *LIBRECHAT, *LIBRECHAT_SUMMARIES, *LOBECHAT, *CHERRY_STUDIO, *NEXTCHAT]
+)
 def test_a_prompt_that_no_person_wrote_is_a_task(turn: Turn) -> None:
     assert is_task(turn, streamed=False)
 
 
-@pytest.mark.parametrize("turn", [*LOBECHAT, *CHERRY_STUDIO, *NEXTCHAT])
+@pytest.mark.parametrize("turn", [*LIBRECHAT_SUMMARIES, *LOBECHAT, *CHERRY_STUDIO, *NEXTCHAT])
 def test_some_clients_stream_their_tasks(turn: Turn) -> None:
     assert is_task(turn, streamed=True)
 
