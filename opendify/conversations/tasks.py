@@ -49,6 +49,7 @@ TASK_RULES: tuple[TaskRule, ...] = (
         streams=True,
     ),
     TaskRule("LibreChat", r"Hold on again, update your checkpoint\.", lone=False, streams=True),
+    TaskRule("gptme", r"Your task: Create a 2-4 word title"),
     TaskRule(
         "LobeChat",
         system=r"You are a professional conversation summarizer\. Generate a concise title",

@@ -10,6 +10,11 @@ from tests.sdk.stand import Stand
 HELLO = "ECHO prior=0 images=0 :: Hello"
 AGAIN = "ECHO prior=2 images=0 :: Again"
 
+with_node = pytest.mark.skipif(
+    not (shutil.which("node") and (FOLDER / "node/node_modules").is_dir()),
+    reason="needs Node, and `npm ci --prefix tests/clients/node`",
+)
+
 
 def test_langchain(stand: Stand) -> None:
     seen = ask("ask_langchain.py", stand)
@@ -50,10 +55,40 @@ def test_dify_s_own_provider(stand: Stand) -> None:
     assert stand.dify.last_run()["user"] == "tests:u-1"
 
 
-@pytest.mark.skipif(
-    not (shutil.which("node") and (FOLDER / "node/node_modules").is_dir()),
-    reason="needs Node, and `npm ci --prefix tests/clients/node`",
-)
+def test_pydantic_ai(stand: Stand) -> None:
+    seen = ask("ask_pydantic_ai.py", stand)
+
+    assert (seen["whole"], seen["continued"]) == (HELLO, AGAIN)
+    assert "fake upstream error 500" in seen["failure"]
+    assert stand.dify.count("requests") == 3
+
+
+def test_haystack(stand: Stand) -> None:
+    seen = ask("ask_haystack.py", stand)
+
+    assert (seen["whole"], seen["continued"]) == (HELLO, AGAIN)
+    assert seen["chunks"] > 1
+    assert "fake upstream error 500" in seen["failure"]
+    assert stand.dify.count("requests") == 3
+
+
+@with_node
+def test_cherry_studio(stand: Stand) -> None:
+    seen = ask_node("ask_cherry_studio.mjs", stand)
+
+    assert [turn["text"] for turn in seen["chat"]] == [
+        HELLO,
+        AGAIN,
+        "ECHO prior=4 images=0 :: THINK third",
+    ]
+    assert "I will echo it" in seen["chat"][-1]["thoughts"]
+    assert seen["whole"] == HELLO
+    assert "fake upstream error 500" in seen["failure"]
+    # The title has a conversation of its own, and so have the last two.
+    assert len({str(run["conversation_id"]) for run in stand.dify.runs() if run.get("conversation_id")}) == 1
+
+
+@with_node
 def test_the_ai_sdk_and_langchain_for_node(stand: Stand) -> None:
     seen = ask_node("ask_ai_sdk.mjs", stand)
 
