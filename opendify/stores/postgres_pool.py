@@ -31,9 +31,20 @@ class ImpatientConnection(psycopg.Connection[Row]):
     """Gives up on a server that keeps its sockets open and does not answer."""
 
     timeout_seconds: float = _TIMEOUT_SECONDS
+    waited_in_vain: bool = False
+    """Whether it gave up so."""
 
     def wait(self, gen: PQGen[_Result], interval: float = 0.1, timeout: float | None = None) -> _Result:
-        return super().wait(gen, interval, self.timeout_seconds if timeout is None else timeout)
+        limit, began_at = self.timeout_seconds if timeout is None else timeout, monotonic()
+        try:
+            return super().wait(gen, interval, limit)
+        except psycopg.Error:
+            self.waited_in_vain = monotonic() - began_at >= limit
+            raise
+
+
+# By URL: until when no store waits for it, since it let one of them wait for nothing.
+_refused_until: Final[dict[str, float]] = {}
 
 
 class PostgresPool:
@@ -93,7 +104,7 @@ class _OfProcess:
         self._lock = Lock()
         self._is_migrated = False
         self._is_open = False
-        self._refuse_until = 0.0
+        self._url = url
         self._in_use: set[ImpatientConnection] = set()
         self._pool = ConnectionPool(
             url,
@@ -112,8 +123,8 @@ class _OfProcess:
 
     @contextmanager
     def connection(self, migrate: Callable[[ImpatientConnection], None]) -> Iterator[ImpatientConnection]:
-        if monotonic() < self._refuse_until:
-            raise psycopg.OperationalError("no connection could be made a moment ago")
+        if monotonic() < _refused_until.get(self._url, 0.0):
+            raise psycopg.OperationalError("it did not answer a moment ago")
         with self._lock:
             if not self._is_open:
                 self._pool.open()
@@ -130,6 +141,8 @@ class _OfProcess:
         except BaseException:
             # It may be in the middle of a statement.
             connection.close()
+            if connection.waited_in_vain:
+                self._refuse_for_a_moment()
             raise
         finally:
             self._in_use.discard(connection)
@@ -151,8 +164,11 @@ class _OfProcess:
             # Where some are in use, the pool is busy; where none is, the server is away, and
             # not every thread shall wait for it.
             if not self._in_use:
-                self._refuse_until = monotonic() + _REFUSE_SECONDS
+                self._refuse_for_a_moment()
             raise
+
+    def _refuse_for_a_moment(self) -> None:
+        _refused_until[self._url] = monotonic() + _REFUSE_SECONDS
 
     def close(self) -> None:
         self._pool.close()

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -18,6 +19,7 @@ from opendify.stores.redis_scripts import Argument, Script
 
 TIMEOUT_SECONDS: Final = 1.0
 _MAX_CONNECTIONS: Final = 32
+_REFUSE_SECONDS: Final = 0.5
 _TLS_OPTIONS: Final = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
 
 Client = redis.Redis | RedisCluster
@@ -90,6 +92,10 @@ def connect(address: RedisAddress) -> Client:
     return client
 
 
+# By server: until when no store waits for it, since it let one of them wait for nothing.
+_refused_until: Final[dict[tuple[tuple[str, int], ...], float]] = {}
+
+
 class RedisScripts:
     """Runs scripts, with a client of each process's own; nothing is contacted before the first."""
 
@@ -103,7 +109,10 @@ class RedisScripts:
         Raises:
             StoreUnavailable: Redis did not run it, or did not say so.
         """
-        with _errors_mapped():
+        hosts = self._address.hosts
+        with _errors_mapped(hosts):
+            if monotonic() < _refused_until.get(hosts, 0.0):
+                raise redis.ConnectionError("it did not answer a moment ago")
             client = self._client()
             try:
                 return client.evalsha(script.sha, 1, key, *arguments)
@@ -124,9 +133,12 @@ class RedisScripts:
 
 
 @contextmanager
-def _errors_mapped() -> Iterator[None]:
+def _errors_mapped(hosts: tuple[tuple[str, int], ...]) -> Iterator[None]:
     try:
         yield
+    except redis.exceptions.TimeoutError as error:
+        _refused_until[hosts] = monotonic() + _REFUSE_SECONDS
+        raise StoreUnavailable(f"Redis: {error}") from error
     # That of the cluster is no `RedisError`.
     except (redis.RedisError, redis.exceptions.RedisClusterException, OSError) as error:
         raise StoreUnavailable(f"Redis: {error}") from error

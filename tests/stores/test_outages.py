@@ -10,6 +10,8 @@ from time import monotonic
 import pytest
 
 from opendify.stores import ConversationStore, StoreUnavailable, open_store
+from opendify.stores.keys import KeyStore
+from opendify.stores.opening import open_key_store
 from tests.stores.conversations import conversation
 from tests.stores.servers import Server, free_port, postgres_server, redis_server
 
@@ -128,6 +130,30 @@ def test_a_frozen_server_is_unavailable_and_found_again(server: Server, store: C
         server.thaw()
 
     assert_recovers(store)
+
+
+def test_what_one_store_waited_for_in_vain_no_other_waits_for(
+    server: Server, store: ConversationStore, tmp_path: Path
+) -> None:
+    with closing(open_key_store(server.url, tmp_path)) as keys:
+        store.ping()
+        keys.find("id")
+
+        server.freeze()
+        try:
+            # More than once, since a busy machine may take longer from one to the other.
+            assert any(is_refused_at_once(store, keys) for _ in range(5))
+        finally:
+            server.thaw()
+
+    assert_recovers(store)
+
+
+def is_refused_at_once(first: ConversationStore, second: KeyStore) -> bool:
+    assert_quickly_unavailable(first.ping)
+    with pytest.raises(StoreUnavailable) as caught:
+        second.find("id")
+    return "did not answer a moment ago" in str(caught.value)
 
 
 @pytest.mark.parametrize(
