@@ -60,8 +60,11 @@ class GenAIHistogram:
             series = self._series.get(attributes) or self._begin(attributes)
             series.counts[bisect_left(self.bounds, size)] += 1
             series.sum += size
-            series.least = min(series.least, size)
-            series.most = max(series.most, size)
+            # `min` and `max` take longer.
+            if size < series.least:
+                series.least = size
+            if size > series.most:
+                series.most = size
 
     def _begin(self, key: AttributeItems) -> _Series:
         series = _Series([0] * (len(self.bounds) + 1), time.time_ns())

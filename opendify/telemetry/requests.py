@@ -125,8 +125,8 @@ def _fields(seen: Observation) -> Mapping[str, object]:
         "route": seen.route,
         "status": seen.status,
         "outcome": seen.outcome,
-        "first_byte_seconds": round(first_byte_at - seen.began_at, 6),
-        "seconds": round(seen.seconds, 6),
+        "first_byte_seconds": _to_microseconds(first_byte_at - seen.began_at),
+        "seconds": _to_microseconds(seen.seconds),
     }
     error = seen.error.code if seen.error else seen.minor_error
     if seen.key:
@@ -136,6 +136,11 @@ def _fields(seen: Observation) -> Mapping[str, object]:
     if seen.model != NO_MODEL:
         _add_chat_fields(fields, seen)
     return fields
+
+
+def _to_microseconds(seconds: float) -> float:
+    """Rounded; `round` makes a text of it and reads that."""
+    return int(seconds * 1e6 + 0.5) / 1e6
 
 
 _CHAT_FIELDS: Final = (
