@@ -55,7 +55,7 @@ DOORS: Final[Mapping[str, str]] = {
     "opendify.gateway:collect_reply": Stage.TRANSLATED,
     "opendify.gateway:chat_completion": Stage.TRANSLATED,
     "opendify.runs.reply_stream:ReplyStream.frames": Stage.TRANSLATED,
-    "opendify.turns:ConversationTurn.finish": Stage.STORED,
+    "opendify.turns.held:ConversationTurn.finish": Stage.STORED,
     "opendify.serving.client_socket:ClientSocket.sendall": Stage.SENT,
     "opendify.telemetry.observation:RunRecord.over": Stage.WATCHED,
     "opendify.telemetry.observation:Observation.end": Stage.WATCHED,

@@ -46,7 +46,7 @@ from opendify.translate.openai_models import model_shape
 from opendify.translate.reply_writer import ChoiceShapes, ReplyWriter
 from opendify.translate.stream_writer import StreamWriter
 from opendify.translate.turn import Reply, ReplyStarted, Turn, collect_reply
-from opendify.turns import TurnTools
+from opendify.turns.request import TurnTools
 from opendify.wire.openai_chat import AnswerRequest, ChatCompletionRequest
 from opendify.wire.openai_completions import CompletionRequest
 

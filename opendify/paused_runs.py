@@ -18,7 +18,7 @@ from opendify.stores.base import StoreUnavailable
 from opendify.translate.dify_request import DifyRequest, build_resumption
 from opendify.translate.human_input import INVITATION, FormAnswer, PausedRun, read_form_answer
 from opendify.translate.turn import HistoryMessage
-from opendify.turns import TurnRequest, match_key, scope_of
+from opendify.turns.request import TurnRequest, match_key, scope_of
 from opendify.wire.sse import encode_json
 
 _GRAPH_MODES = frozenset({"advanced-chat", "workflow"})

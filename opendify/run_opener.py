@@ -23,7 +23,8 @@ from opendify.translate.dify_request import DifyRequest, build_request
 from opendify.translate.reply_pipeline import build_pipeline
 from opendify.translate.run_ids import seal_run_id
 from opendify.translate.turn import Turn
-from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
+from opendify.turns.held import HeldTurn, begin_turn
+from opendify.turns.request import TurnRequest, TurnTools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,23 @@ from dataclasses import replace
 
 import pytest
 
-from opendify.conversations.identity import ClientContext
+from opendify.conversations.identity import ClientContext, Place
 from opendify.errors import ConversationNotFound, RateLimited
 from opendify.records import InputField
 from opendify.settings import AppMode, IntoInput
 from opendify.stores import StoredConversation
 from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
-from opendify.turns import CLAIM_SECONDS
+from opendify.turns.request import CLAIM_SECONDS
 from tests.fakes.memory_store import MemoryStore
-from tests.fakes.turn_stand import NOBODY_KNOWN, SPACING_SECONDS, Sender, TurnStand, in_chat, naming
+from tests.fakes.turn_stand import (
+    NOBODY_KNOWN,
+    SPACING_SECONDS,
+    ClientTurn,
+    Sender,
+    TurnStand,
+    in_chat,
+    naming,
+)
 
 WHOLE = in_chat(whole=True)
 CHAT = in_chat()
@@ -857,3 +865,38 @@ def test_apps_without_memory_never_touch_the_store(mode: AppMode) -> None:
     assert turn.held.conversation_id is None
     assert not turn.held.begin_anew()
     assert (stand.forgiving.failures, stand.deleted) == (0, [])
+
+
+def following(turn: ClientTurn, message_id: str = "message-1") -> Sender:
+    """A client that names the answer behind which it goes on."""
+    return Sender(ClientContext(follows=Place(turn.conversation_id, message_id)))
+
+
+def test_a_turn_goes_on_behind_the_answer_that_it_follows() -> None:
+    stand = TurnStand()
+    first = stand.say("Hi", answer="Hello")
+
+    second = stand.say("How?", answer="Fine", by=following(first))
+
+    assert second.conversation_id == first.conversation_id
+    assert second.sees == ["Hi", "Hello", "How?"]
+
+
+@pytest.mark.parametrize("message_id", ["an earlier one", ""])
+def test_a_turn_branches_off_where_the_conversation_went_on_behind_that_answer(message_id: str) -> None:
+    stand = TurnStand()
+    first = stand.say("Hi", answer="Hello")
+
+    second = stand.say("Hi", "Hello", "How?", answer="Fine", by=following(first, message_id))
+
+    assert second.conversation_id != first.conversation_id
+    assert second.sees == ["Hi", "Hello", "How?"]
+
+
+def test_a_turn_follows_no_answer_of_another_app() -> None:
+    stand = TurnStand()
+    first = stand.say("Hi", answer="Hello")
+
+    second = stand.say("How?", answer="Fine", by=replace(following(first), model="other"))
+
+    assert second.conversation_id != first.conversation_id

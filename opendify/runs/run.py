@@ -16,7 +16,7 @@ from opendify.telemetry.observation import Observation, RunRecord
 from opendify.translate.human_input import PausedRun
 from opendify.translate.reply_pipeline import ReplyPipeline
 from opendify.translate.turn import ReplyEvent, ReplyStarted
-from opendify.turns import HeldTurn
+from opendify.turns.held import HeldTurn
 from opendify.wire.dify import StreamEvent
 
 # A slot is to be free within half a second of its client's leaving.

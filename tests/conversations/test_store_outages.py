@@ -11,7 +11,7 @@ from opendify.conversations.identity import ClientContext
 from opendify.errors import RateLimited
 from opendify.stores import StoredConversation
 from opendify.stores.forgiving import ForgivingStore
-from opendify.turns import CLAIM_SECONDS
+from opendify.turns.request import CLAIM_SECONDS
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.stumbling_store import stumbling
 from tests.fakes.turn_stand import NOBODY_KNOWN, ClientTurn, Sender, TurnStand, in_chat, naming

@@ -12,7 +12,8 @@ from opendify.settings import AppMode, DifyApp, IntoInput
 from opendify.stores import ConversationStore
 from opendify.stores.forgiving import ForgivingStore
 from opendify.translate.turn import HistoryMessage, ReplyStarted, Turn
-from opendify.turns import HeldTurn, TurnRequest, TurnTools, begin_turn
+from opendify.turns.held import HeldTurn, begin_turn
+from opendify.turns.request import TurnRequest, TurnTools
 from tests.fakes.clocks import FakeClock
 from tests.fakes.memory_store import MemoryStore
 
