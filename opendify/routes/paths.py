@@ -32,7 +32,6 @@ class CanonicalPath:
     deployment: str = ""
 
 
-@functools.lru_cache(maxsize=256)
 def canonical_path(path: str) -> CanonicalPath:
     """The routed form of `path`, which is decoded and below the URL prefix."""
     path = path.rstrip("/") or "/"
@@ -55,16 +54,20 @@ class CanonicalPaths:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """See PEP 3333."""
-        # WSGI carries the path's bytes as Latin-1.
-        path = environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace")
-        environ[ORIGINAL_PATH] = path
-        prefix = self._url_prefix
-        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
-            canonical = canonical_path(path[len(prefix) :])
-        elif prefix:
-            canonical = CanonicalPath("/-/outside-of-url-prefix")
-        else:
-            canonical = canonical_path(path)
-        environ["PATH_INFO"] = canonical.path.encode().decode("latin-1")
-        environ[DEPLOYMENT] = canonical.deployment
+        route = _route(environ.get("PATH_INFO", ""), self._url_prefix)
+        environ[ORIGINAL_PATH], environ["PATH_INFO"], environ[DEPLOYMENT] = route
         return self._app(environ, start_response)
+
+
+@functools.lru_cache(maxsize=256)
+def _route(path_info: str, prefix: str) -> tuple[str, str, str]:
+    """What the environment is told of a path: as it came, as it is routed, and its deployment."""
+    # WSGI carries the path's bytes as Latin-1.
+    path = path_info.encode("latin-1").decode("utf-8", "replace")
+    if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+        canonical = canonical_path(path[len(prefix) :])
+    elif prefix:
+        canonical = CanonicalPath("/-/outside-of-url-prefix")
+    else:
+        canonical = canonical_path(path)
+    return path, canonical.path.encode().decode("latin-1"), canonical.deployment

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
 Fields = list[tuple[str, str]]
+# Named here, since a function within a function has its annotations made anew each time.
+Write = Callable[[bytes], object]
 
 
 @dataclass(slots=True)
@@ -33,9 +35,7 @@ class Heads:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """See PEP 3333."""
 
-        def start(
-            status: str, headers: Fields, exc_info: "ExcInfo | None" = None, /
-        ) -> Callable[[bytes], object]:
+        def start(status: str, headers: Fields, exc_info: "ExcInfo | None" = None, /) -> Write:
             head = Head(environ, headers, start_response)
             for rule in self._rules:
                 rule(head)

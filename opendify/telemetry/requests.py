@@ -20,6 +20,9 @@ _MORE_HEADERS: Final = "opendify.more_headers"
 _AT_END: Final = "opendify.at_end"
 _CONTEXT: Final = tuple((name, f"HTTP_{name.upper()}") for name in CONTEXT_HEADERS)
 
+Write = Callable[[bytes], object]
+"""What a WSGI server gives; named, since each run of a `def` within a function makes its annotations anew."""
+
 _at_hand: ContextVar["WSGIEnvironment"] = ContextVar("request at hand")
 
 logger = logging.getLogger(REQUEST_LOGGER)
@@ -36,9 +39,7 @@ class ObservedRequests:
         """See PEP 3333."""
         observed = environ[_OBSERVATION] = self._begin(environ)
 
-        def start(
-            status: str, headers: list[tuple[str, str]], *exc_info: object
-        ) -> Callable[[bytes], object]:
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Write:
             observed.status = int(status[:3])
             observed.first_byte_at = time.monotonic()
             more = environ.get(_MORE_HEADERS, ())
