@@ -82,7 +82,7 @@ class IdentityRules:
     read_token: Callable[[str], str] | None = None
 
     def header_names(self) -> tuple[str, ...]:
-        """All that are looked at, but for `User-Agent`, which is only where the body asks for it."""
+        """All that are looked at, but for `User-Agent`: most requests have that one, and none of these."""
         others = (CONVERSATION_HEADER, TASK_HEADER, *_WHOLE_TRANSCRIPT_HEADERS, self.token_header)
         return (*self.user_headers, *self.chat_headers, *others)
 
@@ -139,7 +139,9 @@ def _cache_key(headers: Headers, body: BodyIdentity) -> str:
 
 
 def _first_header(headers: Headers, names: Iterable[str]) -> str:
-    """The value of the first that names anything; a request has few of the many."""
+    """The value of the first that names anything; a request has few of the many, and mostly none."""
+    if not headers:  # type: ignore[truthy-bool] # Who picks a few gives a dict.
+        return ""
     for name in names:
         value = headers.get(name)
         if value and (text := _text(value)):

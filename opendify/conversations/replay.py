@@ -48,11 +48,13 @@ def first_turn_text(
         max_chars: Budget for the history's text.
     """
     templates = templates or Templates()
+    inputs, query = dict(turn.inputs), templates.query.replace("{text}", turn.query)
+    if not (turn.system or turn.history):
+        return RunText(query, inputs)
     parts = (
         (turn.system, app.system, _SYSTEM_INPUTS, templates.system),
         (history_text(turn.history, max_chars, templates), app.history, _HISTORY_INPUTS, templates.history),
     )
-    inputs = dict(turn.inputs)
     blocks = []
     for text, placement, usual_names, template in parts:
         name = _input_for(placement, usual_names, profile)
@@ -60,7 +62,7 @@ def first_turn_text(
             _fill(inputs, name, text, app)
         elif text and _goes_before_query(placement, profile):
             blocks.append(template.replace("{text}", text))
-    return RunText("\n\n".join([*blocks, templates.query.replace("{text}", turn.query)]), inputs)
+    return RunText("\n\n".join([*blocks, query]), inputs)
 
 
 def later_turn_text(

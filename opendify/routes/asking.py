@@ -52,8 +52,10 @@ def whole_answer(answer: WholeAnswer) -> ReadyAnswer:
 def _identity(body: AnswerRequest) -> BodyIdentity:
     """What the body tells of its sender: its own fields over those in its `metadata`."""
     metadata = body.metadata if isinstance(body.metadata, dict) else {}
-    told = ((name, getattr(body, name) or metadata.get(name)) for name in CHAT_BODY_FIELDS)
-    named = {name: value for name, value in told if value is not None}
+    named = {name: value for name in CHAT_BODY_FIELDS if (value := getattr(body, name))}
+    for name in CHAT_BODY_FIELDS if metadata else ():
+        if name in metadata:
+            named.setdefault(name, metadata[name])
     user = body.user.id if body.user else None
     safety_identifier = None
     match body:

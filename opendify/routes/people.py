@@ -24,8 +24,8 @@ class People:
         self._keys = access.keys
         self._limiter = access.limiter
         self._rules = rules
-        retries = (IDEMPOTENCY_HEADER, RETRY_HEADER)
-        self._telling = HeaderPicker(*rules.header_names(), *retries, "User-Agent")
+        self._telling = HeaderPicker(*rules.header_names())
+        self._repeating = HeaderPicker(IDEMPOTENCY_HEADER, RETRY_HEADER)
         self._slots = slots
 
     def caller(self) -> Caller:
@@ -43,12 +43,12 @@ class People:
     def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
         environ = environ_at_hand()
-        headers = self._telling.pick(environ)
-        context = read_client_context(headers, named, self._rules)
+        telling = RequestHeaders(environ) if named.prompt_cache_key else self._telling.pick(environ)
+        context = read_client_context(telling, named, self._rules)
         attempt = None
-        if headers:
+        if repeating := self._repeating.pick(environ):
             question = Question(environ["PATH_INFO"], environ.get(DEPLOYMENT, ""), context, raw)
-            attempt = read_attempt(headers, caller, question)
+            attempt = read_attempt(repeating, caller, question)
         if caller.default_user and not context.user:
             context = replace(context, user=caller.default_user)
         spend = partial(self._limiter.spend, caller) if caller.limits.tokens_per_minute else None
