@@ -65,7 +65,9 @@ _DROP_THE_OLDEST: Final[LiteralString] = """
         ) AS newest_first WHERE total > %(most_bytes)s
     )
 """
-_FORGET_DROPPED: Final[LiteralString] = "DELETE FROM opendify.answers WHERE fingerprint = '' AND outcome = ''"
+_FORGET_DROPPED: Final[LiteralString] = (
+    "DELETE FROM opendify.answers WHERE fingerprint = '' AND length(outcome) = 0"
+)
 
 
 class PostgresAnswers:

@@ -59,7 +59,7 @@ _DROP_THE_OLDEST: Final = """
         ) WHERE total > :most_bytes
     )
 """
-_FORGET_DROPPED: Final = "DELETE FROM answers WHERE fingerprint = '' AND outcome = x''"
+_FORGET_DROPPED: Final = "DELETE FROM answers WHERE fingerprint = '' AND length(outcome) = 0"
 
 
 class SQLiteAnswers:
