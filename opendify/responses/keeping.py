@@ -22,6 +22,7 @@ Json = dict[str, object]
 
 # Who goes on for longer is told only of these; a replay would not have room for more.
 MOST_EARLIER_RESPONSES: Final = 100
+# Of one, and of a line, which may be longer by its oldest.
 _MOST_BYTES: Final = 8 * 1024**2
 _ID: Final = re.compile(r"resp_[0-9a-f]{24}")
 
@@ -100,11 +101,7 @@ class KeptResponses:
         Raises:
             ResponsesUnavailable: Nobody knows.
         """
-        if self._store is None or not _ID.fullmatch(response_id):
-            return None
-        with _outages_mapped():
-            row = self._store.find(_key(response_id), now=self._now())
-        kept = _read(row.outcome) if row else None
+        kept = _read(self._outcome(response_id))
         return kept if kept and kept.caller == caller else None
 
     def lineage(self, response_id: str, caller: str) -> Sequence[KeptResponse]:
@@ -114,13 +111,24 @@ class KeptResponses:
             ResponsesUnavailable: Nobody knows.
         """
         found: list[KeptResponse] = []
-        while response_id and len(found) < MOST_EARLIER_RESPONSES:
-            kept = self.find(response_id, caller)
-            if kept is None:
+        size = 0
+        while response_id and len(found) < MOST_EARLIER_RESPONSES and size < _MOST_BYTES:
+            outcome = self._outcome(response_id)
+            kept = _read(outcome)
+            if kept is None or kept.caller != caller:
                 break
             found.append(kept)
+            size += len(outcome)
             response_id = kept.previous_id
         return found[::-1]
+
+    def _outcome(self, response_id: str) -> bytes:
+        """Empty where nothing is kept under the id."""
+        if self._store is None or not _ID.fullmatch(response_id):
+            return b""
+        with _outages_mapped():
+            row = self._store.find(_key(response_id), now=self._now())
+        return (row and row.outcome) or b""
 
     def forget(self, response_id: str) -> None:
         """Keep it no longer.
@@ -138,10 +146,10 @@ def _key(response_id: str) -> str:
     return f"response-{response_id}"
 
 
-def _read(outcome: bytes | None) -> KeptResponse | None:
+def _read(outcome: bytes) -> KeptResponse | None:
     """None as well where it was dropped for want of room, or written by another release."""
     try:
-        return msgspec.convert(json.loads(outcome or b""), KeptResponse)
+        return msgspec.convert(json.loads(outcome), KeptResponse)
     except ValueError:
         return None
 

@@ -93,6 +93,13 @@ def test_a_long_line_has_an_end(kept: KeptResponses) -> None:
     assert len(kept.lineage(id_of(MOST_EARLIER_RESPONSES + 4), "team")) == MOST_EARLIER_RESPONSES
 
 
+def test_a_line_of_large_responses_ends_sooner(kept: KeptResponses) -> None:
+    for number in range(1, 9):
+        kept.keep(response(number, number - 1, text="x" * 1_500_000), "team:anna")
+
+    assert [each.id for each in kept.lineage(id_of(8), "team")] == [id_of(6), id_of(7), id_of(8)]
+
+
 def test_a_line_that_bites_its_tail_has_an_end_too(kept: KeptResponses) -> None:
     kept.keep(response(1, 1), "team:anna")
 
