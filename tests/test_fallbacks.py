@@ -1,5 +1,6 @@
 """Which of several models answers, and what a client must never notice of the others."""
 
+import weakref
 from collections.abc import Callable
 from contextlib import closing
 
@@ -289,3 +290,17 @@ def test_settling_and_closing_reach_the_one_that_answers() -> None:
     assert source.memory_was_lost
     assert (answering.settled, answering.was_closed) == (["Hello"], True)
     assert (failed.settled, failed.was_closed) == ([], True)
+
+
+def test_a_model_that_speaks_lets_go_of_all_that_the_others_would_need() -> None:
+    def begin() -> ScriptedSource:
+        raise AssertionError("nobody failed")
+
+    fallbacks = Fallbacks([Candidate("one", lambda: ScriptedSource(*HELLO)), Candidate("two", begin)])
+    request = weakref.ref(begin)
+    del begin
+    assert request() is not None
+
+    assert list(fallbacks.read(1))
+
+    assert request() is None

@@ -1,5 +1,7 @@
 """A run that reached nobody is begun again: silently, after a pause, and while somebody waits."""
 
+import weakref
+
 import pytest
 
 from opendify.dify.retries import Retries, RetryBudget
@@ -154,3 +156,17 @@ def test_a_pause_has_no_run_to_settle() -> None:
 
     assert not run.ended
     assert not run.memory_was_lost
+
+
+def test_a_run_that_spoke_lets_go_of_all_that_another_try_would_need() -> None:
+    def begin() -> ScriptedSource:
+        return ScriptedSource(*HELLO)
+
+    run = RetriedRun(begin, Retries(RetryBudget(), most=2, within_seconds=5, clock=FakeClock(now=0.0)))
+    request = weakref.ref(begin)
+    del begin
+    assert request() is not None
+
+    assert list(run.read(1)) == [HELLO[0]]
+
+    assert request() is None

@@ -2,6 +2,7 @@
 
 import math
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import pairwise
@@ -535,3 +536,20 @@ def test_ids_that_come_after_the_first_text_are_noted_however_they_arrive(reads:
 
     assert text_of(read_frames(stand.frames)) == "HelHello"
     assert stand.held.story == ["started", "finished: HelHello"]
+
+
+def test_a_run_that_gave_content_lets_go_of_all_that_a_new_one_would_need() -> None:
+    clock = FakeClock(now=0.0)
+    exchange = ScheduledExchange(clock, [(0, STREAM_HEAD), (0, message("la")), (1, message("li"))])
+
+    def open_run(_: Place | None) -> OpenRun:
+        events = EventStream(exchange, LIMITS, clock, lambda _: None)
+        return OpenRun(events, ReplyPipeline(reply_reader("chat", None), []))
+
+    run = Run(open_run, FakeHeldTurn(), clock=clock)
+    request = weakref.ref(open_run)
+    del open_run
+    while not any(isinstance(event, TextDelta) for event in run.read(1)):
+        assert request() is not None
+
+    assert request() is None

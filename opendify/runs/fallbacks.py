@@ -1,7 +1,6 @@
 """Which of several apps answers a turn: the model that was asked for, else its fallbacks."""
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -66,7 +65,7 @@ class Fallbacks:
         """
         self._opening = opening
         self._request_id = request_id
-        self._waiting = deque(candidates[:1] if self._is_committed() else candidates)
+        self._waiting = list(candidates[:1] if self._is_committed() else candidates)
         self._after_failed_runs = after_failed_runs
         self._gave = False
         self._held_back = JoinedEvents()
@@ -123,6 +122,7 @@ class Fallbacks:
 
     def _give(self, *events: ReplyEvent) -> Iterator[ReplyEvent]:
         self._gave = True
+        self._waiting.clear()
         yield from self._held_back.take()
         yield from events
 
@@ -139,7 +139,7 @@ class Fallbacks:
         while True:
             if failure:
                 self._go_on_after(failure)
-            candidate = self._waiting.popleft()
+            candidate = self._waiting.pop(0)
             try:
                 return candidate.begin(), candidate.model
             except GatewayError as error:

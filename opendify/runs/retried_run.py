@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Never
 
 from opendify.dify.retries import Retries
 from opendify.errors import ClientLeftEarly, DifyUnreachable, GatewayError, UploadForgotten
@@ -100,6 +101,8 @@ class RetriedRun:
                 self._spoke = True
                 self._retries.end_try()
                 yield event
+            if self._spoke:
+                self._let_go()
         except GatewayError as error:
             error.model = self._model
             pause = self._pause_after(error)
@@ -117,6 +120,10 @@ class RetriedRun:
             logger.info("a run is tried again", extra={"seconds": round(pause, 3), "error": error.code})
         return pause
 
+    def _let_go(self) -> None:
+        """Of the request and its files, which only another try would need."""
+        self._begin = self._renew_files = _never
+
     def _wait(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
         yield from ()
         if self._client.is_gone():
@@ -126,3 +133,7 @@ class RetriedRun:
             self._sleep(min(seconds_left, timeout_seconds, _LONGEST_SLEEP_SECONDS))
         else:
             self._run = self._begun()
+
+
+def _never() -> Never:
+    raise RuntimeError("A run that spoke is not begun again")

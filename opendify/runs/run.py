@@ -72,7 +72,7 @@ class Run:
         `on_app_error` learns that the app is not what it was taken for; `record` how the run went;
         `on_answered` what the client was given, and what the run waits for where that is a question.
         """
-        self._open_run = open_run
+        self._open_run: Callable[[Place | None], OpenRun] | None = open_run
         self._held = held
         self._client = client
         self._drain = drain or Drain()
@@ -83,7 +83,7 @@ class Run:
         self._seal_run_id = seal_run_id
         self._on_answered = on_answered
         self._record = record or Observation().begin_run("", "")
-        self._open = self._open_first()
+        self._open = self._open_first(open_run)
         self._drain.enter(self)
 
     @property
@@ -150,9 +150,9 @@ class Run:
         is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
         self._open.close(whole=is_over_at_dify, on_over=self._leave)
 
-    def _open_first(self) -> OpenRun:
+    def _open_first(self, open_run: Callable[[Place | None], OpenRun]) -> OpenRun:
         try:
-            return self._open_run(None)
+            return open_run(None)
         except BaseException as error:
             self._record.failed(error)
             self._record.over(whole=False)
@@ -178,7 +178,7 @@ class Run:
                         return
                     self._began, self._was_accepted = self._as_told(reply), True
                 else:
-                    self._gave_content = True
+                    self._give_content()
                     if self._began:
                         yield from self._take_beginning()
                     yield reply
@@ -190,6 +190,12 @@ class Run:
             if self._gave_content:
                 raise
             self._begin_anew()
+
+    def _give_content(self) -> None:
+        """What the client was given is never taken back; all that a new run would need can go."""
+        self._gave_content = True
+        if self._was_accepted:
+            self._open_run = None
 
     def _as_told(self, started: ReplyStarted) -> ReplyStarted:
         """With the model that answers, and the run's id as clients get it."""
@@ -221,7 +227,7 @@ class Run:
             raise
 
     def _open_anew(self, place: Place) -> OpenRun:
-        if self._was_begun_anew or not self._held.begin_anew():
+        if self._open_run is None or self._was_begun_anew or not self._held.begin_anew():
             raise ConversationNotFound("The conversation does not exist, or belongs to another user")
         CONVERSATIONS.add("begun_anew")
         self._was_begun_anew, self._began, self._was_accepted = True, None, False

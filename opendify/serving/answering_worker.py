@@ -19,11 +19,10 @@ class AnsweringWorker(BaseWorker, ThreadWorker):
         """As in the base class, in fewer steps where all of the request is there."""
         if not isinstance(conn, Connection) or conn.environ is None or not conn.parser.has_body:
             return bool(super().handle_request(req, conn))
-        body = conn.parser.take_body()
         answer = PlainAnswer(req, conn.sock, cached(self.cfg))
         self._count_request(answer)
         began_at = time.monotonic()
-        environ = request_environ(conn.environ, req, body)
+        environ = request_environ(conn.environ, req, conn.parser.take_body())
         try:
             # The stubs lack `exc_info`.
             answer.write_all(self.wsgi(environ, answer.start_response))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """A request's body, all of it or none; or piece by piece."""
 
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
 
 def read_whole_body(environ: "WSGIEnvironment", most_bytes: int) -> bytes:
-    """The raw body of a request that Flask does not know; raises as `read_body`."""
-    received: bytes | None = environ.get(BODY)
+    """The raw body of a request that Flask does not know, once; raises as `read_body`."""
+    received: bytes | None = environ.pop(BODY, None)
     if received is not None:
+        # The environment lives as long as the answer; a long transcript need not.
+        environ["wsgi.input"] = io.BytesIO()
         return _allowed(received, most_bytes)
     request = flask.Request(environ)
     request.max_content_length = most_bytes

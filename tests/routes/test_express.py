@@ -1,6 +1,6 @@
 """Chats go past Flask; everything else goes through it, and nobody can tell the two apart."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import flask
@@ -82,3 +82,15 @@ def test_a_view_gives_flask_the_same_answer() -> None:
         assert b"".join(response.get_app_iter(flask.request.environ)) == b"ab"
 
     assert closed == ["closed"]
+
+
+def test_a_status_that_http_does_not_know_is_no_fault() -> None:
+    begun: list[str] = []
+
+    def start_response(status: str, *_: object) -> Callable[[bytes], object]:
+        begun.append(status)
+        return bytes
+
+    ReadyAnswer((), [], 499)({}, start_response)
+
+    assert begun == ["499 UNKNOWN"]
