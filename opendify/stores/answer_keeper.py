@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -16,6 +17,9 @@ from opendify.telemetry.instruments import STORE_ERRORS
 CLAIM_SECONDS: Final = 20.0
 _RENEWAL_SECONDS: Final = 5.0
 _SWEEP_SECONDS: Final = 15.0
+# Of a thread's time so little goes into cleaning, however much is kept.
+_SWEEP_SHARE: Final = 1 / 2_000
+_LONGEST_PAUSE_SECONDS: Final = 600.0
 _MOST_BYTES_OF_ONE: Final = 8 * 1024**2
 
 _Result = TypeVar("_Result")
@@ -219,9 +223,12 @@ class _Sweep:
             self._end = None
 
     def _run(self, end: threading.Event) -> None:
-        while not end.wait(self._interval_seconds):
+        pause_seconds = self._interval_seconds
+        while not end.wait(pause_seconds):
             self._is_due = False
+            began_at = time.monotonic()
             is_more_to_come = self._is_anything_left()
+            pause_seconds = pause_after(time.monotonic() - began_at, self._interval_seconds)
             with self._lock:
                 if not (is_more_to_come or self._is_due or end.is_set()):
                     self._end = None
@@ -233,3 +240,8 @@ class _Sweep:
         except Exception:
             logger.exception("what expired could not be deleted")
             return True
+
+
+def pause_after(sweep_seconds: float, interval_seconds: float) -> float:
+    """How long the next sweep waits: responses are kept for weeks, and each sweep looks at all of them."""
+    return max(interval_seconds, min(sweep_seconds / _SWEEP_SHARE, _LONGEST_PAUSE_SECONDS))

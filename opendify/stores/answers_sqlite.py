@@ -109,8 +109,9 @@ class SQLiteAnswers:
             return 0
         with self._file.writing() as connection:
             gone = connection.execute("DELETE FROM answers WHERE expires_at <= :now", {"now": now}).rowcount
-            gone += connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes}).rowcount
-            gone += connection.execute(_FORGET_DROPPED).rowcount
+            if _size(connection) > most_bytes:
+                gone += connection.execute(_DROP_THE_OLDEST, {"most_bytes": most_bytes}).rowcount
+                gone += connection.execute(_FORGET_DROPPED).rowcount
             (left,) = connection.execute("SELECT count(*) FROM answers").fetchone()
         if gone:
             self._overwrite_the_log()
@@ -129,6 +130,13 @@ class SQLiteAnswers:
         with self._file.aside() as connection, suppress(sqlite3.OperationalError):
             connection.executescript("PRAGMA incremental_vacuum")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    """Of the file, in bytes; known at once, where to add up what is in it takes long."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (bytes_a_page,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages * bytes_a_page)
 
 
 def _read(row: tuple[object, ...]) -> StoredAnswer:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from opendify.stores.answer_keeper import CLAIM_SECONDS, AnswerKeeper, NewRequest, Note
+from opendify.stores.answer_keeper import CLAIM_SECONDS, AnswerKeeper, NewRequest, Note, pause_after
 from opendify.stores.answers import NOT_KEPT, StoredAnswer
 from tests.fakes.clocks import FakeClock
 from tests.fakes.memory_answers import MemoryAnswers
@@ -170,3 +170,12 @@ def test_a_store_that_is_down_is_counted_and_nothing_else() -> None:
         keeper.clean_up()
 
         assert keeper.failures == 6
+
+
+@pytest.mark.parametrize(
+    ("sweep_seconds", "pause_seconds"), [(0.0, 15.0), (0.005, 15.0), (0.05, 100.0), (5.0, 600.0)]
+)
+def test_the_more_there_is_to_look_at_the_longer_a_sweep_waits(
+    sweep_seconds: float, pause_seconds: float
+) -> None:
+    assert pause_after(sweep_seconds, 15.0) == pytest.approx(pause_seconds)
