@@ -1,7 +1,7 @@
 """Judges a running OpenAI-compatible server; see README.md beside this file.
 
 `python -m tests.conformance.check --base-url URL/v1 --model NAME [--api-key KEY] [--bad-key KEY]
-[--legacy] [--files]`
+[--legacy] [--files] [--responses]`
 Exit code: 0 without a FAIL, 1 with one, 2 if the server cannot be reached.
 """
 
@@ -17,6 +17,7 @@ from tests.conformance.check_errors import check_errors
 from tests.conformance.check_files import check_files
 from tests.conformance.check_legacy import check_legacy
 from tests.conformance.check_models import check_models
+from tests.conformance.check_responses import check_responses
 from tests.conformance.check_stream import check_stream
 from tests.conformance.check_transport import check_transport
 from tests.conformance.judge import Finding, Judge, Target
@@ -27,6 +28,7 @@ def run_checks(
     *,
     legacy: bool = False,
     files: bool = False,
+    responses: bool = False,
     report: Callable[[Finding], None] = lambda _: None,
 ) -> list[Finding]:
     """All findings; each is handed to `report` when it is made.
@@ -35,9 +37,10 @@ def run_checks(
         httpx.HTTPError: The server cannot be reached, or breaks off an answer.
     """
     checks = [check_models, check_chat, check_stream, check_errors, check_transport]
+    optional = [check_legacy] * legacy + [check_files] * files + [check_responses] * responses
     with httpx.Client(timeout=target.timeout_seconds) as http:
         judge = Judge(target, http, report)
-        for check in checks + [check_legacy] * legacy + [check_files] * files:
+        for check in [*checks, *optional]:
             check(judge)
     return judge.findings
 
@@ -51,6 +54,7 @@ def main() -> int:
     parser.add_argument("--bad-key", help="a wrong key; turns the checks of authentication on")
     parser.add_argument("--legacy", action="store_true", help="also check /completions")
     parser.add_argument("--files", action="store_true", help="also check /files")
+    parser.add_argument("--responses", action="store_true", help="also check /responses")
     arguments = parser.parse_args()
     target = Target(
         arguments.base_url.rstrip("/"), arguments.model, arguments.api_key or None, arguments.bad_key or None
@@ -60,6 +64,7 @@ def main() -> int:
             target,
             legacy=arguments.legacy,
             files=arguments.files,
+            responses=arguments.responses,
             report=lambda each: print_line(str(each)),
         )
     except httpx.HTTPError as error:

@@ -21,7 +21,7 @@ def stand() -> Iterator[Stand]:
 def test_no_check_fails_or_warns(stand: Stand, model: str) -> None:
     target = Target(stand.base_url, model, API_KEY, bad_key="sk-no-key-of-this-service")
 
-    findings = run_checks(target, legacy=True, files=True)
+    findings = run_checks(target, legacy=True, files=True, responses=True)
 
     assert [str(finding) for finding in findings if finding.level != "PASS"] == []
     assert len(findings) > 300

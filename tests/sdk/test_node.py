@@ -46,6 +46,13 @@ def test_models_answers_and_failures_are_what_the_sdk_expects(outcome: Any) -> N
     assert kind_of(outcome["brokenHelper"]) == ("APIError", None, "upstream_error", None)
 
 
+def test_responses_are_given_continued_kept_and_broken(outcome: Any) -> None:
+    again = "ECHO prior=2 images=0 :: Again"
+    assert outcome["responses"] == [ANSWER, again, again]
+    assert kind_of(outcome["refusedResponse"]) == ("InternalServerError", 502, "upstream_run_failed", None)
+    assert outcome["brokenResponse"] in ("error", "response.failed")
+
+
 def test_a_file_lives_and_dies(outcome: Any) -> None:
     assert outcome["file"] == {
         "filename": "notes 名.txt",

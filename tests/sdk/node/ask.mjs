@@ -63,6 +63,27 @@ async function speak(fields = {}) {
   return [answer.headers.get("content-type"), (await answer.arrayBuffer()).byteLength];
 }
 
+const asked = (input, previous_response_id) => ({ model: "demo-chat", input, previous_response_id });
+
+async function respond() {
+  const first = await client.responses.create(asked("Hello there"));
+  const again = await client.responses.stream(asked("Again", first.id)).finalResponse();
+  const kept = await client.responses.retrieve(again.id);
+  await client.responses.delete(again.id);
+  return [first.output_text, again.output_text, kept.output_text];
+}
+
+// Version 6 hands out `error` and `response.failed`, version 7 raises the first.
+async function endOfResponse(input) {
+  let last;
+  try {
+    for await (const event of await client.responses.create({ ...asked(input), stream: true })) last = event.type;
+  } catch (error) {
+    last = "error";
+  }
+  return last;
+}
+
 const odd = "team/support bot";
 const outcome = {
   listed: (await client.models.list()).data.map((model) => model.id).includes(odd),
@@ -77,6 +98,9 @@ const outcome = {
   transcribedStreamed: await transcribeStreamed(),
   spoken: await speak(),
   notSpoken: await failure(speak({ response_format: "pcm" })),
+  responses: await respond(),
+  brokenResponse: await endOfResponse("DROP:4 please"),
+  refusedResponse: await failure(client.responses.create(asked("FAIL500 please"))),
   unknown: await failure(askWhole("Hello there", "gpt-4o")),
   refused: await failure(askWhole("FAIL500 please")),
   broken: await failure(askStreamed("ERRMID please")),
