@@ -63,12 +63,19 @@ RESPONSES_SHAPED_BODY: dict[str, Json] = {
     "input": [
         {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
         {"type": "reasoning", "summary": []},
+        {"type": "function_call_output", "call_id": "c", "output": "forty"},
+        {"type": "item_reference", "id": "rs_1"},
         {"role": "user", "content": [{"type": "input_image", "image_url": "https://host.example/a.png"}]},
     ],
     "instructions": "Be brief.",
     "stream": True,
+    "store": True,
+    "text": {"format": {"type": "text"}},
+    "reasoning": {"effort": "low", "summary": None},
+    "tool_choice": "auto",
+    "truncation": "auto",
 }
-"""What Cursor sends to the chat endpoint for some model names."""
+"""What clients of the Responses API send, and what Cursor sends to the chat endpoint for some model names."""
 
 COMPLETION_BODY: dict[str, Json] = {
     "model": "completion",

@@ -3,13 +3,14 @@
 import base64
 from typing import Any
 
+import httpx
 import pytest
 from flask.testing import FlaskClient
 
 from tests.conftest import Serve
 from tests.fakes.files import PNG
 from tests.fakes.frames import END, message
-from tests.fakes.mock_dify import MockDify, stream
+from tests.fakes.mock_dify import MockDify, refusal, stream
 from tests.fakes.openai_errors import assert_openai_error
 
 Shape = dict[str, Any]  # JSON as it comes.
@@ -181,6 +182,30 @@ def test_who_names_nobody_goes_on_as_the_same_person(serve: Serve, dify: MockDif
     first, second = dify.bodies("run")
     assert first["user"] == second["user"]
     assert second["conversation_id"] == "conversation-1"
+
+
+def test_another_model_is_told_what_was_said(serve: Serve, dify: MockDify) -> None:
+    client = serve({"bot": "app-bot", "spare": "app-spare"})
+    previous = ask(client, input="I am Anna")["id"]
+    ask(client, model="spare", input="Who am I?", previous_response_id=previous)
+
+    second = dify.bodies("run")[1]
+    assert "conversation_id" not in second
+    assert "I am Anna" in second["query"]
+
+
+def test_a_conversation_that_dify_lost_is_told_anew(serve: Serve, dify: MockDify) -> None:
+    client = serve()
+    previous = ask(client, input="I am Anna")["id"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        is_gone = b"conversation-1" in request.content
+        return refusal(404, "not_found", "Conversation Not Exists.") if is_gone else stream()
+
+    dify.answers["run"] = answer
+    ask(client, input="Who am I?", previous_response_id=previous)
+
+    assert "I am Anna" in dify.bodies("run")[-1]["query"]
 
 
 def test_what_is_kept_is_what_was_answered(serve: Serve) -> None:

@@ -24,6 +24,13 @@ PERSON: Final = "canary-person"
 CONVERSATION: Final = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
 NAME: Final = {"model": "bot", "name": "canary-name"}
 OPINION: Final = {"rating": "like", "content": "canary-opinion"}
+RESPONSE: Final = {
+    "model": "bot",
+    "input": "canary-words",
+    "instructions": "canary-rules",
+    "metadata": {"canary-name": "canary-value"},
+    "conversation": "canary-chat",
+}
 # As `configure_logging` quietens them.
 NOISY: Final = ("httpx", "urllib3")
 HEADERS: Final = {"Authorization": f"Bearer {KEY}", "X-OpenWebUI-User-Id": PERSON}
@@ -55,6 +62,11 @@ def _ask_everywhere(client: FlaskClient) -> None:
             f"/v1/dify/messages/{CONVERSATION}/feedback",
             {"json": {"rating": "like", "content": "canary-opinion"}},
         ),
+        ("POST", "/v1/responses", {"json": RESPONSE}),
+        ("POST", "/v1/responses", {"json": {**RESPONSE, "stream": True}}),
+        ("POST", "/v1/responses", {"json": {**RESPONSE, "previous_response_id": "canary-response"}}),
+        ("POST", "/v1/responses/input_tokens", {"json": RESPONSE}),
+        ("GET", "/v1/responses/canary-response/input_items?after=canary-item", {}),
         ("GET", "/v1/models/canary-model", {}),
         ("GET", "/canary-path?key=canary-query", {}),
         ("DELETE", f"/v1/conversation/users/{PERSON}", {}),

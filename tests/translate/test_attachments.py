@@ -84,6 +84,11 @@ def file(**source: object) -> ContentPart:
             id="an image of the Responses API",
         ),
         pytest.param(
+            part(type="input_image", image_url=None, file_id="file-1"),
+            Attachment("image", "", "", f"{P}.file_id", file_id="file-1"),
+            id="such an image that was uploaded",
+        ),
+        pytest.param(
             part(type="input_audio", input_audio={"data": HI, "format": "mp3"}),
             Attachment("audio", "audio.mp3", "audio/mp3", P, content=b"hi"),
             id="recorded speech",
@@ -207,6 +212,9 @@ def test_the_media_type_decides_what_a_file_is(
         pytest.param(
             file(filename="a.txt"), f"{P}.file", "missing_required_parameter", id="a file's name alone"
         ),
+        pytest.param(
+            part(type="input_image", detail="auto"), P, "missing_required_parameter", id="no image at all"
+        ),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused_by_its_place(
@@ -230,6 +238,7 @@ def test_a_file_that_cannot_be_read_is_refused_by_its_place(
         pytest.param(file(file_url="https://x.example/a.txt"), "a.txt", id="a file's URL"),
         pytest.param(file(file_id="file-1"), "file", id="a file's id"),
         pytest.param(part(type="input_file", filename="a.txt"), "a.txt", id="a file of the Responses API"),
+        pytest.param(part(type="input_image", file_id="file-1"), "image", id="an image that was uploaded"),
         pytest.param(part(type="input_file"), "file", id="such a file without a name"),
         pytest.param(part(type="input_audio", input_audio={"data": "?"}), "audio", id="audio"),
     ],
