@@ -80,9 +80,10 @@ def test_a_schema_that_vanished_is_made_again(url: str, store: PostgresStore) ->
 
 
 def test_connections_that_the_server_closed_are_not_used(url: str, store: PostgresStore) -> None:
+    # Their processes have ended, not only been told to, before the store asks.
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'"
         )
 
