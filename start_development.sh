@@ -51,15 +51,27 @@ print(json.dumps(dict(DEMO_MODELS)))')
     say "No model is configured: a Dify simulator answers at $DIFY_API_BASE"
 }
 
+asks_for_keys() {
+    python -c '
+import sys
+from opendify.access.keys import KeyRing
+from opendify.settings import load_settings
+sys.exit(KeyRing(load_settings()).is_open)'
+}
+
 say_first_request() {
-    local server=$1 model
+    local server=$1 model key=""
+    if asks_for_keys; then
+        key=" -H 'Authorization: Bearer KEY'"
+        say "KEY is one of API_KEYS or, where none are set, what the first start wrote to api-key in DATA_DIR."
+    fi
     say "Try it from another terminal:"
     if [ "$2" = simulated ]; then
         model=$(python -c 'import json, os; print(next(iter(json.loads(os.environ["MODEL_CONFIG"]))))')
-        say "  curl $server/v1/chat/completions -H 'Content-Type: application/json' \\"
+        say "  curl $server/v1/chat/completions -H 'Content-Type: application/json'$key \\"
         say "    -d '{\"model\": \"$model\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'"
     else
-        say "  curl $server/v1/models"
+        say "  curl $server/v1/models$key"
     fi
 }
 

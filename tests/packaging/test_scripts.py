@@ -158,7 +158,21 @@ def test_the_development_script_shows_a_request_with_a_demo_model(
     said = list(server.lines_until("curl "))
 
     assert f"curl http://127.0.0.1:{free_port}/v1/chat/completions" in said[-1]
+    assert "Authorization" not in said[-1], "development on loopback asks for no key"
     assert len(said) < 20, "what matters is not to be searched for"
+
+
+def test_the_request_that_is_shown_brings_a_key_where_one_is_asked_for(
+    checkout: Path, start_script: StartScript, free_port: int
+) -> None:
+    server = start_script(
+        checkout / "start_development.sh", SERVER_PORT=str(free_port), API_KEYS="sk-0123456789abcdef"
+    )
+
+    said = list(server.lines_until("curl "))
+
+    assert "-H 'Authorization: Bearer KEY'" in said[-1]
+    assert not [line for line in said if "sk-0123456789abcdef" in line]
 
 
 @pytest.mark.parametrize("name", ["MODEL_CONFIG", "MODEL_CONFIG_FILE"])
