@@ -56,7 +56,7 @@ DOORS: Final[Mapping[str, str]] = {
     "opendify.gateway:chat_completion": Stage.TRANSLATED,
     "opendify.runs.reply_stream:ReplyStream.frames": Stage.TRANSLATED,
     "opendify.turns.held:ConversationTurn.finish": Stage.STORED,
-    "opendify.serving.client_socket:ClientSocket.sendall": Stage.SENT,
+    "opendify.serving.client_socket:PromptSocket.sendall": Stage.SENT,
     "opendify.telemetry.observation:RunRecord.over": Stage.WATCHED,
     "opendify.telemetry.observation:Observation.end": Stage.WATCHED,
     "opendify.telemetry.requests:_tell": Stage.WATCHED,
@@ -142,6 +142,8 @@ def measure(
         answer_requests(environ, _WARM + requests, whole=kind == "whole")
     # The last one's table lacks its end.
     measured = clock.requests[_WARM:-1]
+    if closed := [stage for stage in Stage if not any(stage in times for times in measured)]:
+        raise click.ClickException(f"no request passes a door of: {', '.join(closed)}")
     return [{stage: spent / 1_000 for stage, spent in times.items()} for times in measured]
 
 
