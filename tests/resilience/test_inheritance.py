@@ -12,13 +12,14 @@ from tests.stores.servers import redis_server
 
 WORKERS = 3
 CHATS = 4 * WORKERS
+THREADS = 8  # Fewer than there are chats, so that no worker can have them all.
 
 Connection = tuple[object, object]
 
 
 @pytest.fixture(params=["redis", "sqlite"])
 def server(request: pytest.FixtureRequest, patient: PatientDify) -> Iterator[RunningServer]:
-    told = {"GUNICORN_WORKERS": str(WORKERS), "GUNICORN_THREADS": "16", "QUEUE_SECONDS": "0"}
+    told = {"GUNICORN_WORKERS": str(WORKERS), "GUNICORN_THREADS": str(THREADS), "QUEUE_SECONDS": "0"}
     if request.param == "sqlite":
         with running_server(patient.dify, **told) as server:
             yield server
@@ -43,7 +44,7 @@ def test_no_process_has_a_connection_or_a_database_of_another(
 
     assert connections.pop(master.pid) == set()
     assert databases == []
-    assert all(connections.values()), "there is something to see"
+    assert len(list(filter(None, connections.values()))) > 1, "there is something to see"
     for one, other in combinations(connections.values(), 2):
         assert one & other == set()
 

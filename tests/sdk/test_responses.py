@@ -135,7 +135,9 @@ def test_an_early_failure_is_a_status(stand: Stand, stream: bool) -> None:
     ):
         client.responses.create(model=UNREACHABLE, input="Hi", stream=stream)
 
-    assert (caught.value.status_code, caught.value.code) == (503, "upstream_unreachable")
+    assert caught.value.status_code == 503
+    # Its server is left alone for a while where other tests have tried it before.
+    assert caught.value.code in {"upstream_unreachable", "upstream_circuit_open"}
 
 
 def test_a_late_failure_is_an_error_and_a_failed_response(client: openai.OpenAI) -> None:
