@@ -117,16 +117,6 @@ class Gateway:
             more=self._repeats.clean_up,
         )
         memory = DifyMemory(client)
-        turns = TurnTools(
-            store=forgiving_store,
-            read_messages=memory.read_messages,
-            delete_conversation=memory.delete_later,
-            replay_max_chars=settings.replay_max_chars,
-            spacing_seconds=settings.dify_message_time_resolution_seconds,
-            templates=Templates(**(settings.replay_templates or {})),
-            now=now,
-            sleep=sleep,
-        )
         self._runs = RunOpener(
             RunTools(
                 settings=settings,
@@ -134,7 +124,7 @@ class Gateway:
                 discovery=self._discovery,
                 concurrency=concurrency or Concurrency(settings, clock=clock),
                 drain=self._drain,
-                turns=turns,
+                turns=_turn_tools(settings, forgiving_store, memory, now, sleep),
                 memory=memory,
                 paused_runs=PausedRuns(answers, now=now),
                 publisher_for=publisher_for,
@@ -324,6 +314,25 @@ class Gateway:
         """Wait no longer for what nobody waits for, or the process cannot finish."""
         person.refuse_if_gone()
         self._drain.refuse_new()
+
+
+def _turn_tools(
+    settings: Settings,
+    store: ForgivingStore,
+    memory: DifyMemory,
+    now: Clock,
+    sleep: Callable[[float], None],
+) -> TurnTools:
+    return TurnTools(
+        store=store,
+        read_messages=memory.read_messages,
+        delete_conversation=memory.delete_later,
+        replay_max_chars=settings.replay_max_chars,
+        spacing_seconds=settings.dify_message_time_resolution_seconds,
+        templates=Templates(**(settings.replay_templates or {})),
+        now=now,
+        sleep=sleep,
+    )
 
 
 def _repeats(

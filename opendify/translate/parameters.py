@@ -79,6 +79,13 @@ def _several(name: str) -> Refusal:
 
 
 DECIDED_BY_APP = "checked for its range, then ignored: a Dify app fixes its model's parameters itself"
+EXTENSIONS = (
+    Parameter("inputs", "honoured", "extension: values of the app's own variables"),
+    Parameter("conversation_id", "honoured", "extension: one of Dify's, else the client's name for the chat"),
+    Parameter("chat_id", "honoured", "extension: the client's name for the chat"),
+    Parameter("session_id", "honoured", "extension: as `chat_id`"),
+)
+
 _SHARED = (
     Parameter("model", "honoured", "selects the Dify app"),
     Parameter("stream", "honoured", "must be a boolean"),
@@ -87,10 +94,7 @@ _SHARED = (
     ),
     Parameter("stop", "honoured", "up to 4 sequences; the answer is cut here and the run is stopped"),
     Parameter("user", "honoured", "becomes Dify's `user`; a string, or an object with `id`"),
-    Parameter("inputs", "honoured", "extension: values of the app's own variables"),
-    Parameter("conversation_id", "honoured", "extension: one of Dify's, else the client's name for the chat"),
-    Parameter("chat_id", "honoured", "extension: the client's name for the chat"),
-    Parameter("session_id", "honoured", "extension: as `chat_id`"),
+    *EXTENSIONS,
     Parameter("metadata", "honoured", "may hold one of the three above; never handed to the app"),
     Parameter("prompt_cache_key", "honoured", "names the chat where Codex sends it; else accepted"),
     Parameter("temperature", "ignored", DECIDED_BY_APP),

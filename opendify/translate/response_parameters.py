@@ -3,7 +3,14 @@
 from typing import Final
 
 from opendify.errors import InvalidRequest
-from opendify.translate.parameters import DECIDED_BY_APP, Parameter, forced, refusals_of, refuse_unsupported
+from opendify.translate.parameters import (
+    DECIDED_BY_APP,
+    EXTENSIONS,
+    Parameter,
+    forced,
+    refusals_of,
+    refuse_unsupported,
+)
 from opendify.wire.openai_responses import ResponsesRequest, ResponseTextConfig
 
 
@@ -46,10 +53,7 @@ RESPONSE_PARAMETERS: Final = (
         "given back; may name the chat; never handed to the app",
     ),
     Parameter("stop", "honoured", "extension: up to 4 sequences; the answer is cut here"),
-    Parameter("inputs", "honoured", "extension: values of the app's own variables"),
-    Parameter("conversation_id", "honoured", "extension: one of Dify's, else the client's name for the chat"),
-    Parameter("chat_id", "honoured", "extension: the client's name for the chat"),
-    Parameter("session_id", "honoured", "extension: as `chat_id`"),
+    *EXTENSIONS,
     Parameter("background", "refused in part", "only `false`", _background),
     Parameter("prompt", "refused in part", "templates are refused by name", _template),
     Parameter("text", "refused in part", "`format` only `text`; JSON is refused by name", _json_text),
