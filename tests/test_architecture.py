@@ -30,7 +30,7 @@ ROOMS = (
     ("settings",),
     ("records",),
     ("telemetry",),
-    ("waiting", "bounded"),
+    ("waiting", "bounded", "kernel"),
     ("wire",),
     ("translate",),
     ("conversations", "stores", "dify", "audit"),

@@ -15,6 +15,7 @@ from opendify.dify.exchange import Exchange
 from opendify.dify.pump import ResponsePump
 from opendify.dify.sockets import SocketExchange
 from opendify.dify.trust import Trust
+from opendify.dify.watches import watch_maker
 from opendify.settings import DifyApp
 
 # The event stream keeps the exact time; this only frees a reader that nobody waits for.
@@ -78,6 +79,7 @@ class SocketCarrier:
         self._trust = trust
         self._pool = ConnectionPool(idle_seconds=idle_seconds, connect_seconds=connect_seconds)
         self._heads: dict[tuple[DifyApp, str], tuple[Origin, bytes]] = {}
+        self._make_watch = watch_maker()
 
     def open(self, post: RunPost) -> Exchange:
         """See `RunCarrier.open`."""
@@ -85,7 +87,7 @@ class SocketCarrier:
         if post.traceparent:
             head = b"%straceparent: %s\r\n" % (head, post.traceparent.encode("ascii"))
         request = b"%sContent-Length: %d\r\n\r\n%s" % (head, len(post.body), post.body)
-        return SocketExchange(self._pool, origin, request, client_socket=post.client_socket)
+        return SocketExchange(self._pool, origin, request, self._make_watch(post.client_socket))
 
     def close_expired(self) -> None:
         """See `ConnectionPool.close_expired`."""

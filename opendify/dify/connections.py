@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opendify.dify.http_answer import AnswerParser
+from opendify.kernel import is_ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,4 @@ class ConnectionPool:
 
 def can_be_read(stream: socket.socket) -> bool:
     """Whether there are bytes, an end, or an error."""
-    poll = select.poll()
-    poll.register(stream, select.POLLIN)
-    return bool(poll.poll(0))
+    return is_ready(stream, select.POLLIN)

@@ -1,8 +1,8 @@
 """Requests to Dify over plain sockets, which wake up for Dify and for the client at once.
 
 httpx's own transport takes four times as long for an event, and its reads block, so
-that each stream would need a second thread. Nothing in here blocks but `poll`, and
-the system's resolver.
+that each stream would need a second thread. Nothing in here blocks but its `Watch`,
+and the system's resolver.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from collections.abc import Generator
 
 from opendify.dify.connections import Connection, ConnectionPool, Origin, can_be_read
 from opendify.dify.exchange import Arrival
+from opendify.dify.watches import PolledWatch, Watch
 from opendify.errors import DifyError, DifyUnreachable, GatewayError
+from opendify.kernel import KernelSocket
 
 _READ_BYTES = 1 << 16
-# A client that closed, or shut its sending side down.
-_CLIENT_LEFT = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Steps = Generator[int, None, None]
@@ -30,21 +30,17 @@ class SocketExchange:
     """Sends one request and receives its answer; see `Exchange`."""
 
     def __init__(
-        self, pool: ConnectionPool, origin: Origin, request: bytes, *, client_socket: int = -1
+        self, pool: ConnectionPool, origin: Origin, request: bytes, watch: Watch | None = None
     ) -> None:
-        """`request` is all of it, head and body; `client_socket` is a file number, or -1.
+        """`request` is all of it, head and body; `watch` knows the client already.
 
         What can be done at once is done; nothing is waited for.
         """
         self._pool = pool
-        self._poll = select.poll()
-        self._client_socket = client_socket
-        if client_socket >= 0:
-            self._poll.register(client_socket, _CLIENT_LEFT)
+        self._watch = watch or PolledWatch(-1)
         self._socket: socket.socket | None = None
         self._connection: Connection | None = None
         self._failure: GatewayError | None = None
-        self._watched = -1
         self._connected_until = math.inf
         self._was_sent_whole = False
         self.was_sent = False
@@ -56,7 +52,7 @@ class SocketExchange:
         deadline = time.monotonic() + timeout_seconds
         while self._steps:
             seconds_left = min(deadline, self._connected_until) - time.monotonic()
-            if not self._wait(seconds_left) and not self._connecting_took_too_long():
+            if not self._watch.wait(seconds_left) and not self._connecting_took_too_long():
                 return []
             self._go_on()
             timeout_seconds = deadline - time.monotonic()
@@ -66,9 +62,7 @@ class SocketExchange:
 
     def forget_client(self) -> None:
         """See `Exchange.forget_client`."""
-        if self._client_socket >= 0:
-            self._poll.unregister(self._client_socket)
-            self._client_socket = -1
+        self._watch.forget_client()
 
     def abort(self) -> None:
         """See `Exchange.abort`."""
@@ -82,11 +76,11 @@ class SocketExchange:
             events = next(self._steps)
         except StopIteration:
             self._steps = None
-            self._watch(select.POLLIN)
+            self._wait_for(select.POLLIN)
         except GatewayError as error:
             self._fail(error)
         else:
-            self._watch(events)
+            self._wait_for(events)
 
     def _send(self, origin: Origin, request: memoryview) -> Steps:
         connection = self._pool.take(origin)
@@ -132,14 +126,14 @@ class SocketExchange:
             addresses = self._pool.look_up(origin)
             until = time.monotonic() + self._pool.connect_seconds
             for number, (family, kind, protocol, _, address) in enumerate(addresses):
-                self._socket = socket.socket(family, kind, protocol)
+                self._socket = KernelSocket(family, kind, protocol)
                 # One that says nothing must leave time for the others.
                 now = time.monotonic()
                 self._connected_until = now + (until - now) / (len(addresses) - number)
                 try:
                     yield from self._connect_to(address, origin)
                 except OSError as error:
-                    self._socket.close()
+                    self._close()
                     cause = error
                 else:
                     self._connected_until = math.inf
@@ -183,11 +177,11 @@ class SocketExchange:
 
     def _receive(self, connection: Connection, seconds_left: float, deadline: float) -> list[Arrival]:
         """Everything that one read holds; it reads on while that is nothing whole, such as half a head."""
-        while _has_buffered(connection.socket) or self._wait(seconds_left):
+        while _has_buffered(connection.socket) or self._watch.wait(seconds_left):
             try:
                 received = connection.socket.recv(_READ_BYTES)
             except _WOULD_BLOCK as reason:
-                self._watch(_awaited(reason, select.POLLIN))
+                self._wait_for(_awaited(reason, select.POLLIN))
                 seconds_left = deadline - time.monotonic()
                 continue
             except OSError as error:
@@ -207,35 +201,30 @@ class SocketExchange:
             seconds_left = deadline - time.monotonic()
         return []
 
-    def _wait(self, seconds: float) -> bool:
-        """Whether there is something to do; False after silence, or because the client may have left."""
-        # Without the fraction of a millisecond it would be asked again and again at the end.
-        ready = self._poll.poll(int(seconds * 1000) + 1 if seconds > 0 else 0)
-        return bool(ready) and (len(ready) > 1 or ready[0][0] != self._client_socket)
+    def _wait_for(self, events: int) -> None:
+        """From now on; nothing is waited for yet."""
+        if self._socket is not None:
+            self._watch.watch(self._socket.fileno(), events)
 
-    def _watch(self, events: int) -> None:
-        if self._socket is None:
-            return
-        file_number = self._socket.fileno()
-        # The one of an address that did not take the connection is closed by now.
-        if self._watched not in (-1, file_number):
-            self._poll.unregister(self._watched)
-        self._watched = file_number
-        self._poll.register(file_number, events)
+    def _close(self) -> None:
+        """The connection, if there is one."""
+        self._watch.unwatch()
+        if self._socket is not None:
+            self._socket.close()
+        self._connection = self._socket = None
 
     def _let_go(self, connection: Connection) -> None:
-        self._connection = self._socket = None
         if connection.answer.leaves_connection_usable and self._was_sent_whole:
+            self._watch.unwatch()
+            self._connection = self._socket = None
             self._pool.give_back(connection)
         else:
-            connection.socket.close()
+            self._close()
 
     def _fail(self, failure: GatewayError) -> None:
         self._failure = self._failure or failure
         self._steps = None
-        if self._socket is not None:
-            self._socket.close()
-        self._connection = self._socket = None
+        self._close()
 
 
 def _awaited(reason: BaseException, otherwise: int) -> int:

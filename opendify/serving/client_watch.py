@@ -2,10 +2,10 @@
 
 import select
 import socket
-import sys
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final
 
+from opendify.kernel import is_ready
 from opendify.records import NOBODY, Client
 
 # A client that closed, or shut its sending side down; SDKs and proxies do neither while they wait.
@@ -31,17 +31,8 @@ def client_of(environ: Mapping[str, object]) -> Client:
     def is_gone() -> bool:
         beat()
         try:
-            poll = _kernel_poll()
-            poll.register(connection, _GONE)
-            return bool(poll.poll(0))
+            return is_ready(connection, _GONE)
         except (OSError, ValueError):
             return True  # Closed on our side.
 
     return Client(is_gone, connection.fileno())
-
-
-def _kernel_poll() -> select.poll:
-    """The kernel's own: gevent's, which takes its place, knows of bytes only; and here nothing waits."""
-    gevent = sys.modules.get("gevent.monkey")
-    poll = gevent.get_original("select", "poll") if gevent else select.poll
-    return cast("select.poll", poll())

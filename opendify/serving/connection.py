@@ -8,6 +8,7 @@ from typing import Self
 from gunicorn.config import Config
 from gunicorn.workers.gthread import TConn
 
+from opendify.kernel import is_ready
 from opendify.serving.answering import cached, connection_environ
 from opendify.serving.client_socket import PromptSocket
 from opendify.serving.client_watch import HEARTBEAT
@@ -71,12 +72,12 @@ class Connection(TConn):
 
 def is_readable(sock: socket.socket) -> bool:
     """Whether something came, or there is a client to accept."""
-    return _is_ready(sock, select.POLLIN)
+    return is_ready(sock, select.POLLIN)
 
 
 def is_writable(sock: socket.socket) -> bool:
     """Whether the client takes what it is sent."""
-    return _is_ready(sock, select.POLLOUT)
+    return is_ready(sock, select.POLLOUT)
 
 
 def waiting_at(listener: socket.socket) -> int:
@@ -85,9 +86,3 @@ def waiting_at(listener: socket.socket) -> int:
         return 0
     facts = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BACKLOG.size)
     return int(_BACKLOG.unpack(facts)[0])
-
-
-def _is_ready(sock: socket.socket, event: int) -> bool:
-    poll = select.poll()
-    poll.register(sock, event)
-    return bool(poll.poll(0))
