@@ -6,17 +6,27 @@ from benchmarks.http1 import HEAD_END, LAST_CHUNK, ResponseHead, join_chunks, re
 
 
 class Answer:
-    """Counts pieces and recognises the end; keeps the body where it shall be parsed."""
+    """Counts pieces and recognises the end; keeps the body where it shall be parsed.
 
-    def __init__(self, *, kept: bool) -> None:
-        self.pieces = 0
+    Args:
+        copies: How often the target says each text; see `Door`.
+    """
+
+    def __init__(self, *, kept: bool, copies: int = 1) -> None:
         self.is_whole = False
         self._kept = kept
+        self._copies = copies
+        self._texts = 0
         self._head: ResponseHead | None = None
         self._unread = b""
         self._tail = b""
         self._body: list[bytes] = []
         self._body_bytes = 0
+
+    @property
+    def pieces(self) -> int:
+        """How many have come, with all their copies."""
+        return self._texts // self._copies
 
     @property
     def closes_connection(self) -> bool:
@@ -35,7 +45,7 @@ class Answer:
             if not found:
                 return
             self._head = read_head(head)
-        self.pieces += received.count(PIECE_END)
+        self._texts += received.count(PIECE_END)
         self._body_bytes += len(received)
         if self._kept or self._head.status != 200:
             self._body.append(received)
@@ -52,9 +62,9 @@ class Answer:
         status = self._head.status if self._head else 0
         if status != 200:
             raise WrongAnswer(f"status {status}: {b''.join(self._body)[:200]!r}")
-        if self.pieces != pieces:
+        if self._texts != pieces * self._copies:
             end = b"".join(self._body)[-300:]
-            raise WrongAnswer(f"{self.pieces} pieces of {pieces}; the end is {end!r}")
+            raise WrongAnswer(f"{self._texts / self._copies:g} pieces of {pieces}; the end is {end!r}")
         if self._kept and self._text(dialect, whole=whole) != answer_text(pieces):
             raise WrongAnswer("the pieces are not in order")
 

@@ -22,13 +22,19 @@ class WrongAnswer(Exception):
 
 
 class Door(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to ask, on the loopback interface, and as whom."""
+    """Where to ask, on the loopback interface, and as whom.
+
+    Args:
+        copies: How often each text stands in an answer: some targets pass Dify's events on beside
+            the chunks that they make of them.
+    """
 
     port: int
     path: str
     key: str
     model: str
     dialect: str
+    copies: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class Client:
 
     def ask(self) -> None:
         """Send the next request, on a new connection where there is none."""
-        self._answer = Answer(kept=self._load.scenario.checked)
+        self._answer = Answer(kept=self._load.scenario.checked, copies=self._load.job.door.copies)
         self._first_piece_at = 0.0
         self._asked_at = time.perf_counter()
         if self._connection is None:

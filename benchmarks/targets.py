@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import msgspec
@@ -201,11 +202,12 @@ TARGETS: Mapping[str, Target] = {
 
 
 class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A server that somebody else started; `url` is that of its chat completions."""
+    """A server that somebody else started; `url` is that of its chat completions, `copies` as in `Door`."""
 
     url: str
     key: str = API_KEY
     model: str = MODEL
+    copies: Annotated[int, msgspec.Meta(ge=1)] = 1
 
     @contextlib.contextmanager
     def serve(self, mock: Served, folder: Path) -> Iterator[Served]:  # noqa: ARG002 - As above.
@@ -214,7 +216,14 @@ class Peer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pid = find_listener(parts.port or 80)
         if pid is None:
             raise Unavailable(f"no process of this machine that may be looked at serves {self.url}")
-        door = Door(port=parts.port or 80, path=parts.path, key=self.key, model=self.model, dialect="openai")
+        door = Door(
+            port=parts.port or 80,
+            path=parts.path,
+            key=self.key,
+            model=self.model,
+            dialect="openai",
+            copies=self.copies,
+        )
         yield Served(door, pid, target_core())
 
 

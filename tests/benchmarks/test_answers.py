@@ -62,6 +62,24 @@ def test_a_streamed_answer_is_whole_however_it_is_cut(step: int | None) -> None:
     answer.check(OPENAI, whole=False, pieces=2)
 
 
+def said_twice(body: bytes) -> Answer:
+    answer = Answer(kept=True, copies=2)
+    answer.feed(streamed(body.replace(b'{"content":"0', b'{"event":"~","content":"0')))
+    return answer
+
+
+def test_a_piece_that_is_said_twice_counts_once() -> None:
+    answer = said_twice(TWO_PIECES)
+
+    assert answer.pieces == 2
+    answer.check(OPENAI, whole=False, pieces=2)
+
+
+def test_a_piece_that_is_said_once_but_for_twice_is_wrong() -> None:
+    with pytest.raises(WrongAnswer, match=r"1\.5 pieces of 2"):
+        said_twice(TWO_PIECES.replace(b"00001~", b"00001")).check(OPENAI, whole=False, pieces=2)
+
+
 @pytest.mark.parametrize("step", [1, None], ids=["byte by byte", "at once"])
 def test_what_the_mock_streams_passes_the_check(step: int | None) -> None:
     answer = answer_of(mocked_stream(3), step=step)
