@@ -62,7 +62,7 @@ from opendify.serving.closing import close_where_asked
 from opendify.serving.heads import Heads
 from opendify.serving.housekeeping import CLIENT, FILES
 from opendify.serving.leaving import DRAIN
-from opendify.serving.slots import SLOTS, SlotKeeper, Slots
+from opendify.serving.slots import SLOTS, Slots
 from opendify.settings import Settings
 from opendify.settings.files import SECONDS_PER_DAY
 from opendify.stores.answers import AnswerStore
@@ -105,7 +105,7 @@ def create_app(
     app = _make_bare_app(settings)
     _register_routes(app, parts, gateway, people, views)
     _show_to_server(app, parts, gateway, slots)
-    _wrap(app, parts, views, slots)
+    _wrap(app, parts, views)
     return app
 
 
@@ -222,7 +222,7 @@ def _show_to_server(app: flask.Flask, parts: _Parts, gateway: Gateway, slots: Sl
         app.extensions[METRICS_EXTENSION] = METRICS
 
 
-def _wrap(app: flask.Flask, parts: _Parts, views: _Views, slots: Slots) -> None:
+def _wrap(app: flask.Flask, parts: _Parts, views: _Views) -> None:
     """Put around the app what sees every request: Flask's own way to do so."""
     settings, keys = parts.settings, parts.access.keys
     failures = Failures(keys, settings.max_request_bytes)
@@ -231,8 +231,8 @@ def _wrap(app: flask.Flask, parts: _Parts, views: _Views, slots: Slots) -> None:
     express = Express(app.wsgi_app, express_views, failures.answer)
     paths = CanonicalPaths(express, settings.url_prefix)
     observed = ObservedRequests(paths, Tracing(settings.tracing) if settings.tracing.enabled else None)
-    heads = Heads(observed, CorsHeaders(settings, keys), add_security_headers, close_where_asked)
-    app.wsgi_app = SlotKeeper(heads, slots)  # type: ignore[method-assign]
+    cors = CorsHeaders(settings, keys)
+    app.wsgi_app = Heads(observed, cors, add_security_headers, close_where_asked)  # type: ignore[method-assign]
 
 
 def _register_routes(

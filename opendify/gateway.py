@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -275,11 +274,11 @@ class Gateway:
         self._housekeeping.remind()
         context = person.context
         if not context.conversation_id and is_task(turn, streamed=opening is not None):
-            person = structs.replace(person, context=replace(context, is_task=True))
+            person = structs.replace(person, context=structs.replace(context, is_task=True))
         app = self.find_app(request.model or "", person.caller, for_task=person.context.is_task)
         person.observation.model = app.name
         files = self._files.take(turn.attachments, person.caller, partial(self._look_up, person))
-        turn = replace(turn, attachments=()) if turn.attachments else turn
+        turn = structs.replace(turn, attachments=()) if turn.attachments else turn
         return begin_first(
             [
                 Candidate(each.name, partial(self._begin_tries, each, turn, files, person))

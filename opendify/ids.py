@@ -1,11 +1,14 @@
 """Ids that nobody can guess, of the system's random numbers: asked for once for many."""
 
 import os
+import re
 from collections import deque
 from typing import Final
 
 _ID_BYTES: Final = 12
 _IDS_AT_ONCE: Final = 64
+
+_ID: Final = re.compile(f".{{{2 * _ID_BYTES}}}")
 
 _ready: Final[deque[str]] = deque()
 # A child would give the same ones as its parent.
@@ -17,7 +20,5 @@ def new_id() -> str:
     try:
         return _ready.popleft()
     except IndexError:
-        digits = os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex()
-        first, *others = (digits[at : at + 2 * _ID_BYTES] for at in range(0, len(digits), 2 * _ID_BYTES))
-        _ready.extend(others)
-        return first
+        _ready.extend(_ID.findall(os.urandom(_ID_BYTES * _IDS_AT_ONCE).hex()))
+        return _ready.popleft()

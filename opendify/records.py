@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import msgspec
+
 from opendify.settings import AppMode, DifyApp
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
@@ -26,8 +28,7 @@ def _never() -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(msgspec.Struct, frozen=True):
     """The connection on which an answer is waited for.
 
     `is_gone` tells whether it was closed; `socket` is the number of a file that `poll`

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
+
 from opendify.attachments.desk import RequestFiles
 from opendify.conversations.identity import dify_user
 from opendify.dify.client import DifyClient
@@ -76,8 +78,7 @@ class RunOpener:
         )
 
 
-@dataclass(slots=True, eq=False)
-class _Opening:
+class _Opening(msgspec.Struct, eq=False):
     """Opens one turn's run, and again where its conversation is gone."""
 
     tools: RunTools

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from opendify.conversations.identity import ClientContext, Place
 from opendify.errors import ConversationNotFound, RateLimited
@@ -127,7 +128,8 @@ def test_a_transcript_that_ends_with_an_answer_is_told_to_go_on_and_then_fits_no
         pytest.param(lambda by: replace(by, caller="others"), id="another caller"),
         pytest.param(lambda by: replace(by, user="team:bob"), id="another user"),
         pytest.param(
-            lambda by: replace(by, context=replace(by.context, chat_id="another chat")), id="another chat"
+            lambda by: replace(by, context=structs.replace(by.context, chat_id="another chat")),
+            id="another chat",
         ),
     ],
 )
@@ -838,7 +840,7 @@ def test_tasks_and_temporary_chats_leave_nothing(stand: TurnStand, by: Sender, e
 
 def test_a_task_never_enters_the_person_s_conversation(stand: TurnStand) -> None:
     first = stand.say("Hi", answer="Hello", by=CHAT)
-    named = replace(TASK, context=replace(TASK.context, conversation_id=first.conversation_id))
+    named = replace(TASK, context=structs.replace(TASK.context, conversation_id=first.conversation_id))
     tasks = [
         stand.begin("Hi", "Hello", "A title?", by=TASK).accept().answer("A greeting"),
         stand.begin("A title?", by=named).accept().answer("A greeting"),

@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
+
+from msgspec import structs
 
 from opendify.attachments.fetching import Fetcher, FetchLimits
 from opendify.attachments.inspection import inspect
@@ -35,7 +37,7 @@ class HandedFiles:
 
     def beside(self, text: RunText) -> RunText:
         """`text` with the inputs that hold files."""
-        return replace(text, inputs={**text.inputs, **self.inputs}) if self.inputs else text
+        return structs.replace(text, inputs={**text.inputs, **self.inputs}) if self.inputs else text
 
 
 NO_FILES = HandedFiles()

@@ -29,16 +29,14 @@ _TEMPORARY_CHATS = ("temporary:", "local:")
 _PROMPT_CACHE_KEY_IS_CHAT = ("codex",)
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where an answer left its conversation: Dify's ids, empty where it told none."""
 
     conversation_id: str
     message_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientContext:
+class ClientContext(msgspec.Struct, frozen=True):
     """What a request tells of its sender; empty where it tells nothing.
 
     `conversation_id` is one of Dify's, named in a header and meant exactly;

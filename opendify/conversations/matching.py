@@ -9,14 +9,15 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, TypeVar
+
+import msgspec
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, Transcript, digest_of
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, dict=True):
     """Inside of what a conversation may be matched; nothing crosses it.
 
     `chat_id` is the client's name for the chat, empty where it has none.
@@ -27,12 +28,11 @@ class Scope:
     caller: str
     user: str
     chat_id: str
-    key: str = field(init=False)
-    """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
 
-    def __post_init__(self) -> None:
-        key = digest_of(self.model, self.caller, self.user, self.chat_id)
-        object.__setattr__(self, "key", key)
+    @cached_property
+    def key(self) -> str:
+        """The chat's digest; a changed app key keeps it, so that a lost memory can be told."""
+        return digest_of(self.model, self.caller, self.user, self.chat_id)
 
     def match_key(self, transcript: Transcript, context: bytes) -> str:
         """The digest under which a conversation that has seen `transcript` is found.

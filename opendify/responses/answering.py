@@ -1,7 +1,7 @@
 """Answers in the form of the Responses API: begun, gone on from, and kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from msgspec import structs
@@ -93,7 +93,7 @@ class Responses:
                 code="previous_response_not_found",
             )
         previous = lineage[-1]
-        context = replace(
+        context = structs.replace(
             person.context,
             user=person.context.user or previous.person,
             follows=Place(previous.conversation_id, previous.message_id),

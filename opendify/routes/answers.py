@@ -1,5 +1,6 @@
 """Reading bodies and writing answers: what all routes share."""
 
+import functools
 import logging
 import re
 import string
@@ -96,6 +97,7 @@ def dify_headers(started: ReplyStarted | None, *, memory_was_lost: bool) -> Mapp
     return {name: value for name, value in ids.items() if value and _HEADER_VALUE.fullmatch(value)}
 
 
+@functools.lru_cache(maxsize=256)
 def _in_header(model: str | None) -> str | None:
     return model and quote(model, safe=_PLAIN_IN_NAMES)
 

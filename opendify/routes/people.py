@@ -1,7 +1,8 @@
 """Who sends a request: the holder of a key, and the person and chat that it names."""
 
-from dataclasses import replace
 from functools import partial
+
+from msgspec import structs
 
 from opendify.access.opening import Access
 from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
@@ -50,7 +51,7 @@ class People:
             question = Question(environ["PATH_INFO"], environ.get(DEPLOYMENT, ""), context, raw)
             attempt = read_attempt(repeating, caller, question)
         if caller.default_user and not context.user:
-            context = replace(context, user=caller.default_user)
+            context = structs.replace(context, user=caller.default_user)
         spend = partial(self._limiter.spend, caller) if caller.limits.tokens_per_minute else None
         return Person(caller, context, client_of(environ), attempt, observation(), spend)
 
@@ -65,7 +66,8 @@ class People:
             ClientLeft: Nobody waits for the answer any more.
         """
         self.count(person.caller)
-        self._slots.enter(environ_at_hand(), person.client)
+        self._slots.enter(person.client)
+        at_end(self._slots.leave)
 
     def count(self, caller: Caller) -> None:
         """Count a request that needs no slot within its caller's limits; raises as `enter` does."""

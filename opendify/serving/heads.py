@@ -1,8 +1,9 @@
 """WSGI middleware that sees the head of each answer before the server does."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -16,8 +17,7 @@ Fields = list[tuple[str, str]]
 Write = Callable[[bytes], object]
 
 
-@dataclass(slots=True)
-class Head:
+class Head(msgspec.Struct):
     """Of the answer to the request of `environ`; `start_response` is the server's."""
 
     environ: "WSGIEnvironment"

@@ -6,21 +6,16 @@ in must not hold one; the slot is free again when the answer's last byte left.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opendify.errors import WorkerBusy
 from opendify.records import Client, Clock
 from opendify.telemetry.instruments import CAPACITY, CHATS
 from opendify.waiting import WaitingLine
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
 SLOTS: Final = "opendify-slots"
 """Where the app keeps its slots, among its extensions."""
 
-_HELD: Final = "opendify.slot"
 _SMALLEST_RESERVE: Final = 2
 _CHATS_PER_RESERVED: Final = 16
 
@@ -55,23 +50,22 @@ class Slots:
         CAPACITY.set(self._most)
         self._line = self._line_of(min(self._queue_length, reserve // 2))
 
-    def enter(self, environ: "WSGIEnvironment", client: Client) -> None:
-        """Take a slot for this request, until its answer is closed.
+    def enter(self, client: Client) -> None:
+        """Take a slot, until `leave`.
 
         Raises:
             WorkerBusy: None became free in time.
             ClientLeft: Nobody waits for the answer any more.
         """
         refusal = WorkerBusy("The server is answering as many requests as it can; please try again.")
-        environ[_HELD] = self._line.get(self._take, client, refusal)
+        self._line.get(self._take, client, refusal)
 
-    def leave(self, environ: "WSGIEnvironment") -> None:
-        """Free the request's slot, if it holds one."""
-        if environ.pop(_HELD, None):
-            with self._lock:
-                self._taken -= 1
-            CHATS.add(by=-1)
-            self._line.nudge()
+    def leave(self) -> None:
+        """Free a slot that was entered."""
+        with self._lock:
+            self._taken -= 1
+        CHATS.add(by=-1)
+        self._line.nudge()
 
     def _take(self) -> bool | None:
         with self._lock:
@@ -83,41 +77,3 @@ class Slots:
 
     def _line_of(self, length: int) -> WaitingLine:
         return WaitingLine(length=length, seconds=self._queue_seconds, clock=self._clock)
-
-
-class SlotKeeper:
-    """WSGI middleware that frees a request's slot, however the request ends."""
-
-    def __init__(self, app: "WSGIApplication", slots: Slots) -> None:
-        self._app = app
-        self._slots = slots
-
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        """See PEP 3333."""
-        try:
-            answer = self._app(environ, start_response)
-        except BaseException:
-            self._slots.leave(environ)
-            raise
-        return _KeptAnswer(answer, environ, self._slots) if _HELD in environ else answer
-
-
-class _KeptAnswer:
-    """An answer whose end frees a slot."""
-
-    def __init__(self, answer: Iterable[bytes], environ: "WSGIEnvironment", slots: Slots) -> None:
-        self._answer = answer
-        self._environ = environ
-        self._slots = slots
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._answer)
-
-    def close(self) -> None:
-        """See PEP 3333."""
-        try:
-            close = getattr(self._answer, "close", None)
-            if close:
-                close()
-        finally:
-            self._slots.leave(self._environ)

@@ -86,7 +86,7 @@ class _ObservedAnswer:
 
 
 def _give_back(environ: "WSGIEnvironment") -> None:
-    for give_back in environ.get(_AT_END, ()):
+    for give_back in environ.pop(_AT_END, ()):
         give_back()
 
 

@@ -50,8 +50,7 @@ class DifyRequest(msgspec.Struct, frozen=True):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RunText:
+class RunText(msgspec.Struct, frozen=True):
     """What a run is told: the newest message, and inputs that hold earlier ones."""
 
     query: str

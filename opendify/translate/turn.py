@@ -34,19 +34,17 @@ class Attachment:
     file_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryMessage:
+class HistoryMessage(msgspec.Struct, frozen=True):
     """An earlier message; its files by name only."""
 
     role: HistoryRole
     text: str
     attachment_names: tuple[str, ...] = ()
-    attachment_digests: tuple[str, ...] = field(default=(), compare=False)
+    attachment_digests: tuple[str, ...] = ()
     """What tells its files from others of the same names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """What a request asks of an app.
 
     `query` is what Dify is asked, `history` what came before it, oldest first.
@@ -57,9 +55,9 @@ class Turn:
     history: tuple[HistoryMessage, ...] = ()
     system: str = ""
     attachments: tuple[Attachment, ...] = ()
-    inputs: Mapping[str, object] = field(default_factory=dict)
+    inputs: Mapping[str, object] = {}
     stop: tuple[str, ...] = ()
-    newest: HistoryMessage | None = field(default=None, compare=False)
+    newest: HistoryMessage | None = None
     """The new message as a later transcript will show it; None where the assistant is to go on."""
 
 

@@ -1,6 +1,5 @@
 """A turn's place, held until the turn ends."""
 
-from dataclasses import replace
 from typing import Final, Protocol
 
 from msgspec import structs
@@ -150,7 +149,8 @@ class ConversationTurn:
         """See `HeldTurn.text`."""
         request, turn, recovered = self._request, self._request.turn, self._standing.recovered
         if self.conversation_id is None:
-            return first_text(request, self._tools, replace(turn, history=recovered) if recovered else turn)
+            shown = structs.replace(turn, history=recovered) if recovered else turn
+            return first_text(request, self._tools, shown)
         max_chars = self._tools.replay_max_chars
         return later_turn_text(
             turn, request.app, request.profile, max_chars=max_chars, templates=self._tools.templates

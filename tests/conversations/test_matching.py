@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from opendify.conversations.fingerprint import MOST_RECENT_MESSAGES, fingerprint
 from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.translate.turn import HistoryMessage
 
 SCOPE = Scope(model="bot", app_fingerprint="app-1", caller="team", user="team:ann", chat_id="chat-1")
-NO_CHAT = replace(SCOPE, chat_id="")
+NO_CHAT = structs.replace(SCOPE, chat_id="")
 
 
 def transcript(*texts: str, first: int = 0) -> list[HistoryMessage]:
@@ -153,7 +154,7 @@ def test_a_conversation_of_another_app_key_is_not_continued() -> None:
 
 
 def test_a_changed_app_key_keeps_the_chat_and_changes_what_fits() -> None:
-    changed = replace(SCOPE, app_fingerprint="app-0")
+    changed = structs.replace(SCOPE, app_fingerprint="app-0")
 
     assert changed.key == SCOPE.key
     assert key("Hi", scope=changed) != key("Hi")
@@ -179,14 +180,14 @@ def test_scopes_that_differ_in_any_part_share_no_key(
 
 @given(_scopes, st.sampled_from(["model", "caller", "user", "chat_id"]), _parts)
 def test_a_part_that_differs_makes_another_chat(scope: Scope, part: str, value: str) -> None:
-    other = replace(scope, **{part: value})
+    other = structs.replace(scope, **{part: value})
 
     assert (other.key == scope.key) == (other == scope)
 
 
 @given(_parts, _parts, _parts)
 def test_text_moved_between_parts_makes_another_chat(one: str, two: str, rest: str) -> None:
-    scope = replace(SCOPE, caller=one + two, user=rest)
-    other = replace(SCOPE, caller=one, user=two + rest)
+    scope = structs.replace(SCOPE, caller=one + two, user=rest)
+    other = structs.replace(SCOPE, caller=one, user=two + rest)
 
     assert (other.key == scope.key) == (not two)

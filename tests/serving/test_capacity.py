@@ -38,9 +38,9 @@ def test_the_app_s_slots_are_limited_by_it(kind: type[Worker], chats: int) -> No
     limit_chats(worker)
 
     for _ in range(chats):
-        slots.enter({}, NOBODY)
+        slots.enter(NOBODY)
     with pytest.raises(ClientLeft):
-        slots.enter({}, Client(lambda: True))
+        slots.enter(Client(lambda: True))
 
 
 def test_a_worker_that_serves_one_request_at_a_time_limits_nothing() -> None:

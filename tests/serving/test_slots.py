@@ -1,7 +1,6 @@
 """The bulkhead: which requests take a slot, for how long, and what the others are told."""
 
 import threading
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import httpx
@@ -11,30 +10,24 @@ from werkzeug.test import TestResponse
 
 from opendify.errors import ClientLeft, RateLimited
 from opendify.records import NOBODY, Client
-from opendify.serving.slots import SLOTS, SlotKeeper, Slots
+from opendify.serving.slots import SLOTS, Slots
 from tests.conftest import Serve
 from tests.fakes.mock_dify import MockDify, refusal
 from tests.fakes.openai_errors import assert_openai_error
 from tests.fakes.waiting import wait_until
 from tests.resilience.server import CHAT_PATH, chat_shape
 
-Environ = dict[str, object]
-
-
 GONE = Client(lambda: True)
 
 
-def full_slots(capacity: int) -> tuple[Slots, list[Environ]]:
-    """Slots that are all taken, for which one may wait long, and those who hold them."""
+def full_slots(capacity: int) -> Slots:
+    """Slots that are all taken, for which one may wait long."""
     slots = Slots(queue_length=16, queue_seconds=20)
     slots.limit(capacity)
-    held: list[Environ] = []
     with suppress(ClientLeft, RateLimited):
         while True:
-            environ: Environ = {}
-            slots.enter(environ, GONE)  # Takes a free slot, and waits for none.
-            held.append(environ)
-    return slots, held
+            slots.enter(GONE)  # Takes a free slot, and waits for none.
+    return slots
 
 
 @pytest.mark.parametrize(
@@ -42,107 +35,45 @@ def full_slots(capacity: int) -> tuple[Slots, list[Environ]]:
     [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (8, 6), (16, 14), (64, 60), (128, 120), (144, 135), (256, 240)],
 )
 def test_a_reserve_of_the_capacity_is_kept_free(capacity: int, chats: int) -> None:
-    slots, held = full_slots(capacity)
-
-    assert len(held) == slots.taken == chats
+    assert full_slots(capacity).taken == chats
 
 
 @pytest.mark.parametrize(("capacity", "waiting"), [(2, 0), (3, 0), (4, 1), (16, 1), (128, 4), (1024, 16)])
 def test_those_who_wait_leave_half_of_the_reserve_free(capacity: int, waiting: int) -> None:
-    slots, held = full_slots(capacity)
-    threads = [threading.Thread(target=slots.enter, args=({}, NOBODY)) for _ in range(waiting)]
+    slots = full_slots(capacity)
+    threads = [threading.Thread(target=slots.enter, args=(NOBODY,)) for _ in range(waiting)]
     for thread in threads:
         thread.start()
     assert wait_until(lambda: slots.waiting == waiting)
 
     with pytest.raises(RateLimited):
-        slots.enter({}, NOBODY)
+        slots.enter(NOBODY)
 
-    for environ in held:
-        slots.leave(environ)
+    for _ in range(slots.taken):
+        slots.leave()
     for thread in threads:
         thread.join()
 
 
 def test_who_waits_gets_the_slot_that_becomes_free() -> None:
-    slots, held = full_slots(4)
-    mine: Environ = {}
-    thread = threading.Thread(target=slots.enter, args=(mine, NOBODY))
+    slots = full_slots(4)
+    thread = threading.Thread(target=slots.enter, args=(NOBODY,))
     thread.start()
     assert wait_until(lambda: slots.waiting == 1)
 
-    slots.leave(held[0])
+    slots.leave()
 
     thread.join()
-    assert mine
-    assert slots.taken == 2
-
-
-def test_who_leaves_while_waiting_gets_none() -> None:
-    slots, _ = full_slots(4)
-
-    with pytest.raises(ClientLeft):
-        slots.enter({}, GONE)
-
     assert (slots.taken, slots.waiting) == (2, 0)
 
 
-def test_a_slot_is_given_back_once() -> None:
-    slots, held = full_slots(8)
+def test_who_leaves_while_waiting_gets_none() -> None:
+    slots = full_slots(4)
 
-    slots.leave(held[0])
-    slots.leave(held[0])
-    slots.leave({})
+    with pytest.raises(ClientLeft):
+        slots.enter(GONE)
 
-    assert slots.taken == 5
-
-
-class Answer:
-    """An app's answer whose end may fail."""
-
-    def __init__(self, fails: bool) -> None:
-        self._fails = fails
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield b"la"
-
-    def close(self) -> None:
-        if self._fails:
-            raise KeyError
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_the_slot_is_free_when_the_answer_is_closed_even_if_that_fails(fails: bool) -> None:
-    slots = Slots(queue_length=0, queue_seconds=0)
-
-    def app(environ: Environ, start_response: object) -> Answer:
-        slots.enter(environ, NOBODY)
-        return Answer(fails)
-
-    answer = SlotKeeper(app, slots)({}, lambda *_: lambda _: None)
-    assert (b"".join(answer), slots.taken) == (b"la", 1)
-
-    close: Callable[[], None] = answer.close  # type: ignore[attr-defined]
-    if fails:
-        with pytest.raises(KeyError):
-            close()
-    else:
-        close()
-
-    assert slots.taken == 0
-
-
-def test_the_slot_is_free_when_the_app_fails_beyond_its_own_error_handling() -> None:
-    slots = Slots(queue_length=0, queue_seconds=0)
-
-    def app(environ: Environ, start_response: object) -> list[bytes]:
-        slots.enter(environ, NOBODY)
-        raise SystemExit
-
-    with pytest.raises(SystemExit):
-        SlotKeeper(app, slots)({}, lambda *_: lambda _: None)
-
-    assert slots.taken == 0
+    assert (slots.taken, slots.waiting) == (2, 0)
 
 
 @pytest.fixture

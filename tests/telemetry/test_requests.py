@@ -2,15 +2,20 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from opendify.telemetry.logs import REQUEST_LOGGER
+from opendify.telemetry.requests import ObservedRequests, at_end
 from tests.conftest import Serve
 from tests.fakes.frames import END, message
 from tests.fakes.mock_dify import MockDify, refusal, stream
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 CHAT = {"model": "bot", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -138,3 +143,52 @@ def test_a_path_and_a_model_that_are_not_ours_leave_no_trace(serve: Serve, lines
     for record in lines.records:
         assert "sk-secret" not in str(vars(record))
         assert "anna" not in str(vars(record))
+
+
+class Answer:
+    """An app's answer whose end may fail."""
+
+    def __init__(self, fails: bool) -> None:
+        self._fails = fails
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"la"
+
+    def close(self) -> None:
+        if self._fails:
+            raise KeyError
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_was_taken_is_given_back_once_when_the_answer_is_closed_even_if_that_fails(fails: bool) -> None:
+    given_back: list[str] = []
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> Answer:
+        at_end(lambda: given_back.append("a place"))
+        return Answer(fails)
+
+    answer = ObservedRequests(app)({"REQUEST_METHOD": "GET"}, lambda *_: lambda _: None)
+    assert (b"".join(answer), given_back) == (b"la", [])
+
+    close: Callable[[], None] = answer.close  # type: ignore[attr-defined]
+    for _ in range(2):
+        if fails:
+            with pytest.raises(KeyError):
+                close()
+        else:
+            close()
+
+    assert given_back == ["a place"]
+
+
+def test_what_was_taken_is_given_back_when_the_app_fails_beyond_its_own_error_handling() -> None:
+    given_back: list[str] = []
+
+    def app(environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+        at_end(lambda: given_back.append("a place"))
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        ObservedRequests(app)({"REQUEST_METHOD": "GET"}, lambda *_: lambda _: None)
+
+    assert given_back == ["a place"]
