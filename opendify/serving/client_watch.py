@@ -14,19 +14,25 @@ _GONE = select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
 _SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 # What the worker wants called by a request that waits for somebody.
 HEARTBEAT: Final = "opendify.heartbeat"
+CLIENT: Final = "opendify.client"
+"""Who waits for the answer, where the worker knows."""
 
 
 def client_of(environ: Mapping[str, object]) -> Client:
-    """Who waits for the answer; one that never leaves where the server shows no socket.
-
-    Whoever asks waits, and neither hangs nor works; so its worker learns of that.
-    """
+    """Who waits for the answer; one that never leaves where the server shows no socket."""
+    known = environ.get(CLIENT)
+    if isinstance(known, Client):
+        return known
     sockets = (environ.get(key) for key in _SOCKET_KEYS)
     connection = next((each for each in sockets if isinstance(each, socket.socket)), None)
     if connection is None:
         return NOBODY
     heartbeat = environ.get(HEARTBEAT)
-    beat: Callable[[], object] = heartbeat if callable(heartbeat) else lambda: None
+    return client_at(connection, heartbeat if callable(heartbeat) else lambda: None)
+
+
+def client_at(connection: socket.socket, beat: Callable[[], object]) -> Client:
+    """Whoever asks whether it is gone waits, and neither hangs nor works; `beat` tells its worker of that."""
 
     def is_gone() -> bool:
         beat()

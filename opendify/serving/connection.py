@@ -3,6 +3,8 @@
 import select
 import socket
 import struct
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from gunicorn.config import Config
@@ -11,10 +13,9 @@ from gunicorn.workers.gthread import TConn
 from opendify.kernel import is_ready
 from opendify.serving.answering import cached, connection_environ
 from opendify.serving.client_socket import PromptSocket
-from opendify.serving.client_watch import HEARTBEAT
+from opendify.serving.client_watch import CLIENT, client_at
 from opendify.serving.limits import ClientLimits
 from opendify.serving.receiving import RequestReceiver
-from opendify.serving.turnstile import Turn
 
 # Of a socket that listens, Linux tells its backlog where others have what is unacknowledged.
 _BACKLOG = struct.Struct("24xI")
@@ -38,11 +39,16 @@ class Connection(TConn):
         self.deadline = 0.0
         self.pipelines = self.is_watched = self.is_kept = False
         self.environ = connection_environ(cfg, sock, client, server)
-        self._turn: Turn | None = None
 
     @classmethod
-    def accepted(cls, cfg: Config, listener: socket.socket, limits: ClientLimits) -> Self:
-        """The next client of `listener`.
+    def accepted(
+        cls,
+        cfg: Config,
+        listener: socket.socket,
+        limits: ClientLimits,
+        on_waiting: Callable[[Self], object],
+    ) -> Self:
+        """The next client of `listener`; `on_waiting` is called by its requests that wait for somebody.
 
         Raises:
             OSError: There is none, or no descriptor is left for it.
@@ -51,22 +57,14 @@ class Connection(TConn):
         client = PromptSocket.around(sock, write_seconds=limits.write_seconds)
         connection = cls(cfg, client, address, listener.getsockname())
         connection.parser = RequestReceiver(cached(cfg), address, limits)
+        if connection.environ is not None:
+            connection.environ[CLIENT] = client_at(client, partial(on_waiting, connection))
         return connection
 
-    def take_turn(self, turn: Turn) -> None:
-        """Its request begins with `turn`, which ends as soon as it waits for somebody."""
-        self._turn = turn
-        if self.environ is not None:
-            self.environ[HEARTBEAT] = turn.end
-
-    def end_turn(self) -> None:
-        """Its request was answered."""
-        if self._turn is not None:
-            self._turn.end()
-
     def close(self, graceful: bool = False) -> None:
-        """As in the base class; what came of a request goes with it."""
+        """As in the base class; what came of a request goes with it, and what knows this connection."""
         self.parser.forget()
+        self.environ = None
         super().close(graceful)
 
 

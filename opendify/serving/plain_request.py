@@ -52,6 +52,13 @@ class PlainRequest(HeadRequest):
     `fields` are the headers by their names in upper case, each of which stands but once.
     """
 
+    version = (1, 1)
+    fragment = ""
+    scheme = "http"
+    proxy_protocol_info = None
+    _expected_100_continue = False
+    _body: Body | None = None
+
     def __init__(
         self,
         cfg: Config,
@@ -65,14 +72,10 @@ class PlainRequest(HeadRequest):
         self.cfg, self.unreader, self.req_number = cfg, unreader, number
         self.peer_addr = self.remote_addr = peer_addr
         self.method, self.uri, self.path, query = line.group("method", "uri", "path", "query")
-        self.query, self.fragment, self.version = query or "", "", (1, 1)
+        self.query = query or ""
         self.fields, self.headers, self.trailers = fields, list(fields.items()), []
         self.length = int(fields.get("CONTENT-LENGTH", 0))
-        self.scheme = "http"
         self.must_close = fields.get("CONNECTION", "").lower() == "close"
-        self._expected_100_continue = False
-        self.proxy_protocol_info = None
-        self._body: Body | None = None
         self._believe_proxies()
 
     @property

@@ -33,11 +33,23 @@ class ReceivingWorker(AnsweringWorker):
 
     def init_process(self) -> None:
         """As in the base class."""
-        self._most_kept = self.max_keepalived
         self._door = Door(self.place, self.cfg.threads)
         self._waiting: dict[Connection, None] = {}
         self._sweep_at = self._beat_at = 0.0
         super().init_process()
+
+    @property
+    def max_keepalived(self) -> int:
+        """None while it is busier than others: kept connections bring their requests here all the same.
+
+        So clients shall come anew then.
+        """
+        is_busier = self.place and self.place.requests_above_least > self.cfg.threads // 4
+        return 0 if is_busier else self._most_kept
+
+    @max_keepalived.setter
+    def max_keepalived(self, most: int) -> None:
+        self._most_kept = most
 
     @abstractmethod
     def begin_answer(self, connection: Connection) -> None:
@@ -46,6 +58,10 @@ class ReceivingWorker(AnsweringWorker):
     @abstractmethod
     def begin_next(self) -> None:
         """Let those begin for whom it is time."""
+
+    @abstractmethod
+    def end_turn(self, connection: Connection) -> None:
+        """Its request waits for somebody, or was answered; any thread may say so."""
 
     @abstractmethod
     def requests_at_hand(self) -> Iterable[Connection]:
@@ -103,7 +119,7 @@ class ReceivingWorker(AnsweringWorker):
 
     def _accept_one(self, listener: socket.socket) -> bool:
         try:
-            connection = Connection.accepted(self.cfg, listener, self.limits)
+            connection = Connection.accepted(self.cfg, listener, self.limits, self.end_turn)
         except OSError as error:
             self._forgive(error)
             return False
@@ -188,7 +204,8 @@ class ReceivingWorker(AnsweringWorker):
         if connection.parser.is_ready:
             self._stop_waiting(connection)
             self.begin_answer(connection)
-        elif connection.parser.has_head and not had_head:
+            return
+        if connection.parser.has_head and not had_head:
             self._await_body(connection)
         elif connection.parser.passed_a_step():
             connection.deadline = time.monotonic() + self.limits.body_seconds
@@ -201,7 +218,7 @@ class ReceivingWorker(AnsweringWorker):
 
     def _bound(self, latest: Connection, largest: int, measure: Callable[[Connection], int]) -> None:
         share = largest // self.worker_connections
-        if measure(latest) <= share or latest not in self._waiting:
+        if measure(latest) <= share:
             return
         everybody = chain(self._waiting, self.requests_at_hand())
         if sum(map(measure, everybody)) > _LARGEST_BODIES * largest:
@@ -238,9 +255,6 @@ class ReceivingWorker(AnsweringWorker):
             return
         requests = self.requests_at_hand_count() + len(self._waiting)
         self.place.show(requests, len(self.keepalived_conns))
-        # Kept connections bring their requests here, however busy it is; so now clients shall come anew.
-        too_many = self.place.requests_above_least > self.cfg.threads // 4
-        self.max_keepalived = 0 if too_many else self._most_kept
 
 
 def _bytes_in_memory(connection: Connection) -> int:

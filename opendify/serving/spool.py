@@ -69,6 +69,8 @@ class Spool:
 
     def take_all(self) -> bytes:
         """Everything that is left."""
+        if not (self._in_memory or self.may_use_disk):
+            return b""
         pieces = b"".join(self._pieces)
         if self._file is not None:
             self._pieces.clear()

@@ -79,7 +79,7 @@ class ThreadedWorker(ReceivingWorker):
         # Nothing of it is missing, or it will be refused: nobody is to be told to send a body any more.
         connection.parser.note_consent()
         if connection.parser.brings_body:
-            connection.take_turn(self._turnstile.join(connection))
+            self._turnstile.join(connection)
             self.begin_next()
         else:
             self._begin(connection)
@@ -91,6 +91,10 @@ class ThreadedWorker(ReceivingWorker):
         """As in the base class."""
         while connection := self._turnstile.next():
             self._begin(connection)
+
+    def end_turn(self, connection: Connection) -> None:
+        """As in the base class."""
+        self._turnstile.end(connection)
 
     def _begin(self, connection: Connection) -> None:
         self._threads.submit(partial(self._answer, connection))
@@ -125,7 +129,7 @@ class ThreadedWorker(ReceivingWorker):
         """A thread is done with `conn`, which may serve another request where it `keeps`."""
         self._answering.discard(conn)
         self._line.leave(conn)
-        conn.end_turn()
+        self.end_turn(conn)
         try:
             if conn.sock.fileno() < 0:
                 # Gunicorn closes it where an answer broke off.

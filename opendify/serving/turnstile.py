@@ -30,53 +30,42 @@ class Turnstile(Generic[_Request]):
         self._on_free = on_free
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiting: deque[tuple[float, Turn, _Request]] = deque()
-        self._beginning: dict[Turn, float] = {}
+        self._waiting: deque[tuple[float, _Request]] = deque()
+        self._beginning: dict[_Request, float] = {}
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
 
-    def join(self, request: _Request) -> "Turn":
+    def join(self, request: _Request) -> None:
         """Wait behind all others."""
-        turn = Turn(self._end)
-        with self._lock:
-            self._waiting.append((self._clock(), turn, request))
-        return turn
+        self._waiting.append((self._clock(), request))
 
     def next(self) -> _Request | None:
-        """Who may begin now; None while nobody waits, or enough begin."""
+        """Who may begin now; None while nobody waits, or enough begin. Asked by one thread only."""
+        if not self._waiting:
+            return None
         with self._lock:
-            if not self._waiting:
-                return None
             now = self._clock()
             self._forget_slow(now)
-            joined_at, turn, request = self._waiting[0]
+            joined_at, request = self._waiting[0]
             if len(self._beginning) >= self._most_at_once and now < joined_at + _LONGEST_WAIT_SECONDS:
                 return None
             self._waiting.popleft()
-            self._beginning[turn] = now
+            self._beginning[request] = now
             return request
 
     def _forget_slow(self, now: float) -> None:
-        for turn, began_at in list(self._beginning.items()):
+        for request, began_at in list(self._beginning.items()):
             if now < began_at + _BEGINNING_SECONDS:
                 return
-            del self._beginning[turn]
+            del self._beginning[request]
 
-    def _end(self, turn: "Turn") -> None:
+    def end(self, request: _Request) -> None:
+        """It does not take the processor's time any more; any thread may say so, and again."""
+        if request not in self._beginning:
+            return
         with self._lock:
-            was_beginning = self._beginning.pop(turn, None) is not None
+            was_beginning = self._beginning.pop(request, None) is not None
         if was_beginning and self._waiting:
             self._on_free()
-
-
-class Turn:
-    """One request's; `end` may be called by any thread, and again."""
-
-    def __init__(self, end: "Callable[[Turn], None]") -> None:
-        self._end = end
-
-    def end(self) -> None:
-        """It does not take the processor's time any more."""
-        self._end(self)

@@ -31,27 +31,29 @@ def gate() -> Gate:
 
 
 def test_as_many_begin_as_may_and_the_others_in_the_order_of_their_coming(gate: Gate) -> None:
-    turns = [gate.turnstile.join(name) for name in "abcd"]
+    for name in "abcd":
+        gate.turnstile.join(name)
     assert gate.begun() == ["a", "b"]
     assert len(gate.turnstile) == 2
 
-    turns[1].end()
+    gate.turnstile.end("b")
     assert gate.begun() == ["c"]
-    turns[0].end()
-    turns[2].end()
+    gate.turnstile.end("a")
+    gate.turnstile.end("c")
     assert gate.begun() == ["d"]
 
 
 def test_who_may_begin_is_told_only_where_somebody_waits(gate: Gate) -> None:
-    first = gate.turnstile.join("a")
+    gate.turnstile.join("a")
     assert gate.begun() == ["a"]
-    first.end()
+    gate.turnstile.end("a")
     assert gate.woken == 0
 
-    turns = [gate.turnstile.join(name) for name in "bcd"]
+    for name in "bcd":
+        gate.turnstile.join(name)
     gate.begun()
-    turns[0].end()
-    turns[0].end()
+    gate.turnstile.end("b")
+    gate.turnstile.end("b")
     assert gate.woken == 1
 
 
