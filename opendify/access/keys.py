@@ -153,7 +153,7 @@ class KeyRing:
             ensure_secret(file)
         return files
 
-    @property
+    @cached_property
     def _is_open_on_loopback(self) -> bool:
         settings = self._settings
         in_development = settings.environment == "development" and is_loopback(settings.server_host)

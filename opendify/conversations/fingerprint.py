@@ -7,6 +7,8 @@ import hashlib
 import re
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from operator import methodcaller
 
 import msgspec
 
@@ -129,8 +131,14 @@ def context_digest(system: str, inputs: Mapping[str, object], messages: Sequence
 
 def digest_of(*parts: str) -> str:
     """16 bytes of several texts, as hexadecimal digits; their lengths keep the borders between them apart."""
-    framed = [len(text := part.encode("utf-8", "replace")).to_bytes(8, "big") + text for part in parts]
-    return hashlib.blake2b(b"".join(framed), digest_size=16).hexdigest()
+    texts = [*map(_encoded, parts)]
+    lengths = map(_LENGTH.pack, map(len, texts))
+    framed = b"".join(chain.from_iterable(zip(lengths, texts, strict=True)))
+    return hashlib.blake2b(framed, digest_size=16).hexdigest()
+
+
+_encoded = methodcaller("encode", "utf-8", "replace")
+_LENGTH = struct.Struct(">Q")
 
 
 def _content(message: HistoryMessage) -> bytes:

@@ -67,6 +67,10 @@ class BodyIdentity(msgspec.Struct, frozen=True):
     fields: Mapping[str, object] = {}
 
 
+_NOBODY_NAMED = ClientContext()
+NOTHING_NAMED = BodyIdentity()
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityRules:
     """Names that an operator renamed, and how a signed user is read.
@@ -93,6 +97,8 @@ def read_client_context(
     Raises:
         Unauthorized: A secret for signed users is set, and the token is not good.
     """
+    if not headers and body == NOTHING_NAMED:  # type: ignore[truthy-bool] # See `_first_header`.
+        return _NOBODY_NAMED
     rules = rules or IdentityRules()
     named = _first_header(headers, rules.chat_headers)
     chat_id = named or _first_field(body.fields) or _cache_key(headers, body)

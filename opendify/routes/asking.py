@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, TypeVar
 
-from opendify.conversations.identity import CHAT_BODY_FIELDS, BodyIdentity
+from opendify.conversations.identity import CHAT_BODY_FIELDS, NOTHING_NAMED, BodyIdentity
 from opendify.gateway import WholeAnswer
 from opendify.routes.answers import dify_headers, json_response
 from opendify.routes.paths import DEPLOYMENT
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 RequestT = TypeVar("RequestT", bound=AnswerRequest)
+
+_TELLING = frozenset(
+    {*CHAT_BODY_FIELDS, "metadata", "user", "safety_identifier", "prompt_cache_key", "conversation"}
+)
 
 
 class Asking:
@@ -51,6 +55,8 @@ def whole_answer(answer: WholeAnswer) -> ReadyAnswer:
 
 def _identity(body: AnswerRequest) -> BodyIdentity:
     """What the body tells of its sender: its own fields over those in its `metadata`."""
+    if _TELLING.isdisjoint(body.model_fields_set):
+        return NOTHING_NAMED
     metadata = body.metadata if isinstance(body.metadata, dict) else {}
     named = {name: value for name in CHAT_BODY_FIELDS if (value := getattr(body, name))}
     for name in CHAT_BODY_FIELDS if metadata else ():

@@ -5,7 +5,7 @@ from functools import partial
 from msgspec import structs
 
 from opendify.access.opening import Access
-from opendify.conversations.identity import BodyIdentity, IdentityRules, read_client_context
+from opendify.conversations.identity import NOTHING_NAMED, BodyIdentity, IdentityRules, read_client_context
 from opendify.records import Caller
 from opendify.routes.headers import HeaderPicker, RequestHeaders
 from opendify.routes.paths import DEPLOYMENT
@@ -14,8 +14,6 @@ from opendify.runs.person import Person
 from opendify.serving.client_watch import client_of
 from opendify.serving.slots import Slots
 from opendify.telemetry.requests import add_headers, at_end, environ_at_hand, observation
-
-_NOTHING_NAMED = BodyIdentity()
 
 
 class People:
@@ -41,7 +39,7 @@ class People:
         observation().key = caller.id
         return caller
 
-    def person(self, caller: Caller, raw: bytes, named: BodyIdentity = _NOTHING_NAMED) -> Person:
+    def person(self, caller: Caller, raw: bytes, named: BodyIdentity = NOTHING_NAMED) -> Person:
         """For whom a run would be; `raw` is the request's body, `named` what it tells of its sender."""
         environ = environ_at_hand()
         telling = RequestHeaders(environ) if named.prompt_cache_key else self._telling.pick(environ)

@@ -119,20 +119,23 @@ def _query(messages: Sequence[ChatMessage], newest: int | None, has_files: bool,
 
 
 def _attachments(message: ChatMessage, param: str) -> tuple[Attachment, ...]:
-    parts = message.content if isinstance(message.content, list) else []
+    parts = message.content
+    if not isinstance(parts, list):
+        return ()
     found = [read_attachment(part, f"{param}.content[{number}]") for number, part in enumerate(parts)]
     return tuple(attachment for attachment in found if attachment)
 
 
 def _history_message(message: ChatMessage) -> HistoryMessage | None:
     """An earlier message, or None where nothing of it can be told."""
-    parts = message.content if isinstance(message.content, list) else []
-    names = tuple(attachment_name(part) for part in parts if not isinstance(part, TextPart | RefusalPart))
-    text = _text(message)
-    if not text and not names:
+    role, text = _HISTORY_ROLES.get(message.role, "user"), _text(message)
+    if not isinstance(message.content, list):
+        return HistoryMessage(role, text) if text else None
+    files = [part for part in message.content if not isinstance(part, TextPart | RefusalPart)]
+    if not text and not files:
         return None
-    digests = tuple(attachment_digest(part) for part in parts if not isinstance(part, TextPart | RefusalPart))
-    return HistoryMessage(_HISTORY_ROLES.get(message.role, "user"), text, names, digests)
+    names, digests = map(attachment_name, files), map(attachment_digest, files)
+    return HistoryMessage(role, text, tuple(names), tuple(digests))
 
 
 def _text(message: ChatMessage) -> str:

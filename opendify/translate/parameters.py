@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from opendify.errors import InvalidRequest
+from opendify.wire.openai_chat import AnswerRequest
 
 Treatment = Literal["honoured", "ignored", "refused in part"]
 Refusal = Callable[[object], str | None]
@@ -29,12 +30,14 @@ def refusals_of(parameters: tuple[Parameter, ...]) -> Mapping[str, Refusal]:
     return {each.name: each.refusal for each in parameters if each.refusal}
 
 
-def refuse_unsupported(refusals: Mapping[str, Refusal], request: object) -> None:
+def refuse_unsupported(refusals: Mapping[str, Refusal], request: AnswerRequest) -> None:
     """Check the values that would change the meaning of an answer.
 
     Raises:
         InvalidRequest: With the parameter's name as `param` and `unsupported_value`.
     """
+    if refusals.keys().isdisjoint(request.model_fields_set):
+        return
     for name, refuse in refusals.items():
         value = getattr(request, name, None)
         reason = None if value is None else refuse(value)
