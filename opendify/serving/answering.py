@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 BODY: Final = "opendify.body"
 """Where the environment holds a body that was received as a whole, as bytes."""
 
-# No line end in a line, no blanks at either end, and nothing that is the server's to say.
+# No line end in a line, no blanks at either end of a value.
 _PLAIN_LINES: Final = re.compile(
-    rf"(?:(?:Content-Length: (?P<length>[0-9]{{1,18}})|(?!(?:Content-Length|{'|'.join(hop_headers)}):)"
-    r"[!#$%&'*+\-.^`|~0-9A-Za-z]+: (?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?)\r\n)*",
-    re.IGNORECASE | re.ASCII,
+    r"(?:[!#$%&'*+\-.^`|~0-9A-Za-z]+: (?![ \t])[\t\x20-\x7e\x80-\xff]*(?<![ \t])\r\n)*"
 )
+_LENGTH: Final = re.compile("[0-9]{1,18}")
+# A length by any other name is looked at by Gunicorn, and the others are the server's to say.
+_UNUSUAL: Final = frozenset({"content-length", *map(str.lower, hop_headers)})
 _STATUS: Final = re.compile(r"[0-9]{3} [\x20-\x7e]*")
 _WITHOUT_BODY: Final = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 # Headers that are something else in WSGI's environment; the last comes from trusted proxies only.
@@ -145,17 +146,24 @@ class PlainAnswer(wsgi.Response):
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
     ) -> Callable[[bytes], None]:
         """As in the base class."""
-        lines = "\r\n".join([*map(": ".join, headers), ""])
-        plain, code = _PLAIN_LINES.fullmatch(lines), _code_of_plain(status)
-        # A value with a line end in it would be two lines.
-        is_plain = plain is not None and code is not None and lines.count("\r\n") == len(headers)
+        lines, code = "\r\n".join([*map(": ".join, headers), ""]), _code_of_plain(status)
+        fields = dict(headers)
+        length = fields.pop("Content-Length", None)
+        is_plain = (
+            code is not None
+            and (length is None or _LENGTH.fullmatch(length))
+            and _UNUSUAL.isdisjoint(map(str.lower, fields))
+            and _PLAIN_LINES.fullmatch(lines)
+            # A value with a line end in it would be two lines.
+            and lines.count("\r\n") == len(headers)
+        )
         if not is_plain or self.status is not None or self.req.method == "HEAD":
             self._lines = ""
             return super().start_response(status, headers, exc_info)
         self.status, self.status_code = status, code
         self.headers, self._lines = list(headers), lines
-        if plain and plain["length"]:
-            self.response_length = int(plain["length"])
+        if length is not None:
+            self.response_length = int(length)
         self.chunked = self.is_chunked()
         return self.write
 
