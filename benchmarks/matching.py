@@ -34,7 +34,7 @@ _CLAIM_SECONDS: Final = 60.0
 _BULK: Final = 10_000
 _FILL: Final = (
     f"INSERT INTO conversations ({', '.join(COLUMNS)}) "  # noqa: S608 - Put together of constants only.
-    f"VALUES ({', '.join(f':{name}' for name in COLUMNS)})"
+    f"VALUES ({', '.join('?' for _ in COLUMNS)})"
 )
 
 

@@ -100,7 +100,7 @@ class ConversationStore(Protocol):
         ...
 
     def find_by_scope(self, scope: str, limit: int) -> list[StoredConversation]:
-        """The conversations of one chat, newest first, claimed ones too."""
+        """The conversations of one chat that has an id, newest first, claimed ones too."""
         ...
 
     def find_by_conversation_id(self, caller: str, conversation_id: str) -> StoredConversation | None:

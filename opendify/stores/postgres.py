@@ -10,7 +10,7 @@ import msgspec
 from opendify.stores.base import StoredConversation, StoreStatistics
 from opendify.stores.migrations.postgres import STEPS, schema_version
 from opendify.stores.postgres_pool import PostgresPool
-from opendify.stores.rows import read_row, storable_text, write_row
+from opendify.stores.rows import read_row, storable_text, write_columns
 
 _Counts = tuple[int, int, int, float | None, float | None]
 
@@ -104,7 +104,7 @@ class PostgresStore:
         return self._write(_RENEW, {"id": storable_text(id), "claim": claim, "until": until}) == 1
 
     def save(self, conversation: StoredConversation, *, claim: str) -> bool:
-        return self._write(_SAVE, write_row(conversation) | {"claim": claim}) == 1
+        return self._write(_SAVE, write_columns(conversation) | {"claim": claim}) == 1
 
     def release(self, id: str, *, claim: str) -> None:
         self._write(_RELEASE, {"id": storable_text(id), "claim": claim})

@@ -9,7 +9,7 @@ import msgspec
 from opendify.stores import redis_scripts as scripts
 from opendify.stores.base import StoredConversation, StoreStatistics, StoreUnavailable
 from opendify.stores.redis_client import RedisScripts, read_redis_url
-from opendify.stores.rows import storable_text, write_row
+from opendify.stores.rows import storable_text, write_columns
 
 _PIECE: Final = 500
 # Bodies are JSON: a field that a release does not know is left alone, a missing one has its default.
@@ -44,7 +44,7 @@ class RedisStore:
         return self._run(scripts.RENEW, _row_key(id), claim, until) == 1
 
     def save(self, conversation: StoredConversation, *, claim: str) -> bool:
-        stored = msgspec.convert(write_row(conversation), StoredConversation, builtin_types=(bytes,))
+        stored = msgspec.convert(write_columns(conversation), StoredConversation, builtin_types=(bytes,))
         saved = self._run(
             scripts.SAVE,
             _row_key(stored.id),

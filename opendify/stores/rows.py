@@ -1,6 +1,7 @@
 """A conversation as a row, the same for every back end."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -8,15 +9,22 @@ import msgspec
 from opendify.stores.base import StoredConversation, StoreUnavailable
 
 COLUMNS: Final[tuple[str, ...]] = StoredConversation.__struct_fields__
-_TEXTS: Final = tuple(each.name for each in msgspec.structs.fields(StoredConversation) if each.type is str)
+_texts_of: Final = itemgetter(
+    *(at for at, each in enumerate(msgspec.structs.fields(StoredConversation)) if each.type is str)
+)
 
 
-def write_row(conversation: StoredConversation) -> dict[str, object]:
+def write_row(conversation: StoredConversation) -> tuple[object, ...]:
+    """The columns, in the order of `COLUMNS`."""
+    row = msgspec.structs.astuple(conversation)
+    if _is_plain("".join(_texts_of(row))):
+        return row
+    return tuple(storable_text(value) if isinstance(value, str) else value for value in row)
+
+
+def write_columns(conversation: StoredConversation) -> dict[str, object]:
     """The columns by name."""
-    row = msgspec.structs.asdict(conversation)
-    if not _is_plain("".join(map(row.__getitem__, _TEXTS))):
-        row |= {name: storable_text(row[name]) for name in _TEXTS}
-    return row
+    return dict(zip(COLUMNS, write_row(conversation), strict=True))
 
 
 def read_row(row: Sequence[object]) -> StoredConversation:

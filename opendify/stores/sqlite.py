@@ -10,9 +10,9 @@ from typing import Final
 
 from opendify.records import Clock
 from opendify.stores.base import StoredConversation, StoreStatistics
-from opendify.stores.migrations.sqlite import STEPS, schema_version
+from opendify.stores.migrations.sqlite import INDEXES, STEPS, schema_version
 from opendify.stores.rows import COLUMNS, read_row, storable_text, write_row
-from opendify.stores.sqlite_file import SQLiteFile
+from opendify.stores.sqlite_file import SQLiteFile, Values
 
 _PIECE: Final = 500
 _COLUMNS: Final = ", ".join(COLUMNS)
@@ -41,18 +41,21 @@ _RELEASE: Final = """
     UPDATE conversations SET claim = NULL, claimed_until = 0 WHERE id = :id AND claim = :claim
 """
 _SAVE: Final = f"""
-    INSERT INTO conversations ({_COLUMNS}) VALUES ({", ".join(f":{name}" for name in COLUMNS)})
+    INSERT INTO conversations ({_COLUMNS}) VALUES ({", ".join("?" for _ in COLUMNS)})
     ON CONFLICT (id) DO UPDATE SET
         {", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "id")},
         claim = NULL, claimed_until = 0
-    WHERE claim = :claim
+    WHERE claim = ?
 """
-# Each is answered by an index; together in one statement they would be sorted.
+# The ages are answered by an index; together in one statement all rows would be looked at for each.
 _USERS_AND_AGES: Final = """
     SELECT
         (SELECT count(DISTINCT user) FROM conversations),
         (SELECT min(updated_at) FROM conversations),
         (SELECT max(updated_at) FROM conversations)
+"""
+_OF_USER: Final = f"""
+    {_SELECT} WHERE user = :user AND caller = coalesce(:caller, caller) ORDER BY updated_at DESC
 """
 _BY_MODEL: Final = "SELECT model, count(*), sum(turns) FROM conversations GROUP BY model ORDER BY model"
 _PIECE_OF_ALL: Final = f"""
@@ -82,7 +85,7 @@ class SQLiteStore:
         busy_timeout_seconds: float = 2.0,
         clock: Clock = monotonic,
     ) -> None:
-        self._file = SQLiteFile(path, steps, busy_timeout_seconds, clock)
+        self._file = SQLiteFile(path, steps, busy_timeout_seconds, clock, indexes=INDEXES)
 
     def claim_match(self, match_key: str, *, claim: str, until: float) -> StoredConversation | None:
         values = {"match_key": storable_text(match_key), "claim": claim, "until": until}
@@ -97,14 +100,14 @@ class SQLiteStore:
         return self._write(_RENEW, {"id": storable_text(id), "claim": claim, "until": until}) == 1
 
     def save(self, conversation: StoredConversation, *, claim: str) -> bool:
-        return self._write(_SAVE, write_row(conversation) | {"claim": claim}) == 1
+        return self._write(_SAVE, (*write_row(conversation), claim)) == 1
 
     def release(self, id: str, *, claim: str) -> None:
         self._write(_RELEASE, {"id": storable_text(id), "claim": claim})
 
     def find_by_scope(self, scope: str, limit: int) -> list[StoredConversation]:
         return self._find(
-            f"{_SELECT} WHERE scope = :scope ORDER BY updated_at DESC LIMIT :limit",
+            f"{_SELECT} WHERE scope = :scope AND chat_id <> '' ORDER BY updated_at DESC LIMIT :limit",
             {"scope": storable_text(scope), "limit": max(limit, 0)},
         )
 
@@ -124,10 +127,11 @@ class SQLiteStore:
         return self._find(f"{_SELECT} ORDER BY updated_at DESC LIMIT :limit", {"limit": max(limit, 0)})
 
     def of_user(self, user: str, caller: str | None) -> list[StoredConversation]:
-        return self._find(
-            f"{_SELECT} WHERE user = :user AND caller = coalesce(:caller, caller) ORDER BY updated_at DESC",
-            {"user": storable_text(user), "caller": None if caller is None else storable_text(caller)},
-        )
+        values = {"user": storable_text(user), "caller": None if caller is None else storable_text(caller)}
+        # Operators ask so, now and then: an index would cost each turn more than it saves them.
+        with self._file.aside() as connection:
+            rows = connection.execute(_OF_USER, values).fetchall()
+        return [read_row(row) for row in rows]
 
     def all(self) -> Iterator[StoredConversation]:
         last: dict[str, object] = {"updated_at": float("-inf"), "rowid": 0}
@@ -212,7 +216,7 @@ class SQLiteStore:
         rows, _ = self._file.run(statement, values)
         return [read_row(row) for row in rows]
 
-    def _write(self, statement: str, values: Mapping[str, object]) -> int:
+    def _write(self, statement: str, values: Values) -> int:
         _, changed = self._file.run(statement, values)
         return changed
 

@@ -18,6 +18,9 @@ from opendify.stores.migrations.sqlite import migrate
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _REFUSE_SECONDS: Final = 0.5
 
+Values = Mapping[str, object] | Sequence[object]
+"""Of a statement's parameters: by name, or in their order, which takes fewer steps."""
+
 
 class SQLiteFile:
     """One connection of this process, behind a lock, opened when it is first needed.
@@ -35,11 +38,16 @@ class SQLiteFile:
         clock: Clock,
         *,
         pragmas: Sequence[str] = (),
+        indexes: Sequence[str] = (),
     ) -> None:
-        """`pragmas` are more of them, for each connection."""
+        """`pragmas` are more of them, for each connection.
+
+        `indexes` are statements that do nothing where they were carried out before.
+        """
         self.path = path
         self._steps = steps
         self._pragmas = pragmas
+        self._indexes = indexes
         self._busy_timeout_seconds = busy_timeout_seconds
         self._clock = clock
         self._lock = Lock()
@@ -58,7 +66,7 @@ class SQLiteFile:
             except (sqlite3.Error, OSError) as error:
                 raise self._failed(error) from error
 
-    def run(self, statement: str, values: Mapping[str, object]) -> tuple[list[tuple[object, ...]], int]:
+    def run(self, statement: str, values: Values) -> tuple[list[tuple[object, ...]], int]:
         """One statement, which is a transaction by itself: its rows, and how many it changed.
 
         As `reading`, in fewer steps.
@@ -156,6 +164,8 @@ class SQLiteFile:
         try:
             _use_wal(connection, self._busy_timeout_seconds)
             migrate(connection, self.path, self._steps)
+            for statement in self._indexes:
+                connection.execute(statement)
         except BaseException:
             connection.close()
             raise

@@ -15,7 +15,9 @@ import pytest
 
 from opendify.stores import SchemaTooNew, StoreUnavailable
 from opendify.stores.migrations.sqlite import STEPS
+from opendify.stores.rows import COLUMNS, write_row
 from opendify.stores.sqlite import SQLiteStore
+from opendify.stores.sqlite_file import SQLiteFile
 from tests.fakes.clocks import FakeClock
 from tests.stores.conversations import conversation
 
@@ -37,6 +39,22 @@ def opened(path: Path, steps: Sequence[Sequence[str]] = STEPS) -> Iterator[SQLit
 def query(path: Path, statement: str) -> list[tuple[object, ...]]:
     with closing(sqlite3.connect(path)) as connection:
         return connection.execute(statement).fetchall()
+
+
+@contextmanager
+def a_file_of_the_first_release(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection of that release, to a file with one conversation."""
+    with closing(SQLiteFile(path, STEPS, 1.0, time.monotonic)) as file, file.reading() as connection:
+        assert "user" in index_names(path)
+        values = (*write_row(conversation("id")),)
+        places = ", ".join("?" for _ in COLUMNS)
+        connection.execute(f"INSERT INTO conversations ({', '.join(COLUMNS)}) VALUES ({places})", values)  # noqa: S608
+        yield connection
+
+
+def index_names(path: Path) -> set[str]:
+    names = query(path, "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL")
+    return {str(name).removeprefix("conversations_") for (name,) in names}
 
 
 def backups_of(path: Path) -> list[Path]:
@@ -144,6 +162,24 @@ class TestMigrations:
 
         assert counts == [200] * len(stores)
         assert len(backups_of(path)) == 1
+
+    def test_the_indexes_of_an_earlier_release_become_the_present_ones(self, path: Path) -> None:
+        with a_file_of_the_first_release(path) as earlier:
+            with opened(path) as store:
+                assert [row.id for row in store.find_by_scope("scope", 1)] == ["id"]
+                assert [row.id for row in store.of_user("user", None)] == ["id"]
+                assert store.about()["schema_version"] == len(STEPS)
+
+            assert index_names(path) == {"age", "chat", "dify", "match"}
+            # A worker of that release goes on beside this one, and may be followed by another.
+            assert earlier.execute("SELECT id FROM conversations WHERE scope = 'scope'").fetchall() == [
+                ("id",)
+            ]
+            with closing(SQLiteFile(path, STEPS, 1.0, time.monotonic)) as file, file.reading() as later:
+                assert later.execute("SELECT id FROM conversations WHERE user = 'user'").fetchall() == [
+                    ("id",)
+                ]
+        assert backups_of(path) == []
 
     def test_another_programs_database_is_left_alone(self, path: Path) -> None:
         path.parent.mkdir()
@@ -277,14 +313,13 @@ def test_every_search_uses_an_index(path: Path) -> None:
     with opened(path) as store:
         for number in range(200):
             name = f"{number}"
-            store.save(conversation(name, match_key=name, scope=name, user=name), claim="a")
+            store.save(conversation(name, match_key=name, scope=name[:-1], user=name), claim="a")
         store.optimize()
 
     plans = {
         "match_key = ? AND match_key <> '' ORDER BY updated_at DESC": "conversations_match",
-        "scope = ? ORDER BY updated_at DESC": "conversations_scope",
+        "scope = ? AND chat_id <> '' ORDER BY updated_at DESC": "conversations_chat",
         "conversation_id = ? AND caller = ?": "conversations_dify",
-        "user = ?": "conversations_user",
         "(updated_at, rowid) > (?, ?) ORDER BY updated_at, rowid": "conversations_age",
         "id = ?": "sqlite_autoindex_conversations_1",
     }

@@ -45,6 +45,18 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
 """What leads from each version to the next. Columns are added with a default and never
 dropped in the release that stops to use them, so that the release before can go on."""
 
+INDEXES: Final[tuple[str, ...]] = (
+    # Only a chat that has an id is looked for by its scope.
+    "CREATE INDEX IF NOT EXISTS conversations_chat ON conversations (scope, updated_at) WHERE chat_id <> ''",
+    "DROP INDEX IF EXISTS conversations_scope",
+    "DROP INDEX IF EXISTS conversations_user",
+)
+"""What has become of the indexes since, at whichever opening comes first.
+
+No version counts them: every release works with any, so that one before can go on beside the next.
+Each costs every turn a page to be written, or two.
+"""
+
 
 def migrate(connection: sqlite3.Connection, path: Path, steps: Sequence[Sequence[str]] = STEPS) -> None:
     """Run the steps that the file has not had, all in one transaction.
