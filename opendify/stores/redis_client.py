@@ -1,6 +1,7 @@
 """Clients for one Redis, for one behind sentinels, and for a cluster, by their URLs."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -46,14 +47,14 @@ def read_redis_url(url: str) -> RedisAddress:
     Raises:
         ValueError: It is none of the forms that are known; no secret is shown.
     """
-    parts = urlsplit(url)
-    base, _, kind = parts.scheme.lower().partition("+")
     try:
+        parts, hosts = _split(url)
+        base, _, kind = parts.scheme.lower().partition("+")
         service, database = _read_path(parts, kind)
         return RedisAddress(
             kind=kind or "single",
             url=url,
-            hosts=_read_hosts(parts, 26379 if kind == "sentinel" else 6379),
+            hosts=tuple(_read_host(host, 26379 if kind == "sentinel" else 6379) for host in hosts),
             username=unquote(parts.username) if parts.username else None,
             password=unquote(parts.password) if parts.password else None,
             uses_tls=base == "rediss",
@@ -144,15 +145,19 @@ def _errors_mapped(hosts: tuple[tuple[str, int], ...]) -> Iterator[None]:
         raise StoreUnavailable(f"Redis: {error}") from error
 
 
+_PLACE: Final = re.compile(r"[^:/?#]+://(?:[^/?#]*@)?(?P<hosts>[^/?#]*)")
 _FORMS: Final = (
     "a Redis URL is redis://USER:PASSWORD@HOST:6379/0 (rediss:// with TLS, and ?ssl_ca_certs=PATH), "
     "redis+sentinel://HOST:26379,HOST:26379/SERVICE/0 or redis+cluster://HOST:6379,HOST:6379"
 )
 
 
-def _read_hosts(parts: SplitResult, default_port: int) -> tuple[tuple[str, int], ...]:
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    return tuple(_read_host(host, default_port) for host in hosts)
+def _split(url: str) -> tuple[SplitResult, list[str]]:
+    """The URL without its hosts, and these; Python refuses some that have more than one."""
+    place = _PLACE.match(url)
+    if not place:
+        raise ValueError("no server is named")
+    return urlsplit(url[: place.start("hosts")] + url[place.end() :]), place["hosts"].split(",")
 
 
 def _read_host(text: str, default_port: int) -> tuple[str, int]:

@@ -71,6 +71,13 @@ def test_a_sentinel_url_is_taken_apart() -> None:
     assert (address.uses_tls, address.tls_options) == (True, {"ssl_ca_certs": "/ca.pem"})
 
 
+def test_hosts_of_a_cluster_may_be_ipv6_addresses() -> None:
+    address = read_redis_url("redis+cluster://name:secret@one,[::1]:7000,[::2]")
+
+    assert address.hosts == (("one", 6379), ("::1", 7000), ("::2", 6379))
+    assert (address.username, address.password) == ("name", "secret")
+
+
 def test_no_address_shows_its_password_when_it_is_printed() -> None:
     assert "secret" not in repr(read_redis_url("redis+cluster://name:secret@one,[::1]:7000"))
 
