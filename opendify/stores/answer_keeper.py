@@ -226,20 +226,21 @@ class _Sweep:
         pause_seconds = self._interval_seconds
         while not end.wait(pause_seconds):
             self._is_due = False
-            began_at = time.monotonic()
-            is_more_to_come = self._is_anything_left()
-            pause_seconds = pause_after(time.monotonic() - began_at, self._interval_seconds)
+            is_more_to_come, pause_seconds = self._sweep()
             with self._lock:
                 if not (is_more_to_come or self._is_due or end.is_set()):
                     self._end = None
                     return
 
-    def _is_anything_left(self) -> bool:
+    def _sweep(self) -> tuple[bool, float]:
+        """Whether anything is left that will expire, and how long to wait for it."""
+        began_at = time.monotonic()
         try:
-            return self.clean_up() > 0
+            is_more_to_come = self.clean_up() > 0
         except Exception:
             logger.exception("what expired could not be deleted")
-            return True
+            return True, self._interval_seconds
+        return is_more_to_come, pause_after(time.monotonic() - began_at, self._interval_seconds)
 
 
 def pause_after(sweep_seconds: float, interval_seconds: float) -> float:
