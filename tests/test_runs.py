@@ -30,7 +30,14 @@ from opendify.translate.dify_reply import reply_reader
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEvent, ReplyFilter, ReplyStarted, TextDelta, collect_reply
+from opendify.translate.turn import (
+    ReplyEvent,
+    ReplyFilter,
+    ReplyStarted,
+    TextDelta,
+    collect_reply,
+    lets_none_pass,
+)
 from tests.fakes.clocks import FakeClock
 from tests.fakes.frames import END, PING, WHOLE, event, message, read_frames, text_of
 from tests.fakes.held_turn import FakeHeldTurn
@@ -46,6 +53,7 @@ class Explodes:
     """A filter with a bug of ours in it."""
 
     heeds = (TextDelta,)
+    lets_pass = staticmethod(lets_none_pass)
 
     def __init__(self, on: str) -> None:
         self._on = on
@@ -54,9 +62,6 @@ class Explodes:
         if isinstance(reply_event, TextDelta) and self._on in reply_event.text:
             raise KeyError("a-secret-of-the-code")
         yield reply_event
-
-    def lets_pass(self, text: str) -> bool:
-        return False
 
 
 class PatientExchange(ScheduledExchange):

@@ -60,8 +60,9 @@ class ReplyReader(Protocol):
         """
         ...
 
-    def read_plain_text(self, event: dify.StreamEvent) -> str | None:
-        """The text of an event that says nothing else, read; None where `feed` must look at it."""
+    @property
+    def passes_texts(self) -> bool:
+        """Whether messages say their text and nothing else, until `feed` is called again."""
         ...
 
     def close(self) -> Iterator[ReplyEvent]:
@@ -150,13 +151,10 @@ class ChatReplyReader(_Reader):
         self._files = AnswerFiles()
         self._graph_answer: str | None = None
 
-    def read_plain_text(self, event: dify.StreamEvent) -> str | None:
-        """See `ReplyReader.read_plain_text`: nearly all events of a chat are such."""
-        if not self._text_was_sent or not self._started or self._agent.sent or self.ended:
-            return None
-        if type(event) is dify.Messages:
-            return event.text
-        return event.answer or None if type(event) is dify.Message else None
+    @property
+    def passes_texts(self) -> bool:
+        """See `ReplyReader.passes_texts`: nearly all events of a chat are such."""
+        return self._text_was_sent and self._started and not (self._agent.sent or self.ended)
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`; 1.13.0 closes a chatflow without `message_end`."""
@@ -231,14 +229,12 @@ class ChatReplyReader(_Reader):
 class WorkflowReplyReader(_Reader):
     """Reads workflow apps; `output` is the configured output's name, `"json"`, or None."""
 
+    passes_texts = False  # Which node's text is the answer, `feed` must find out.
+
     def __init__(self, output: str | None, steps: Steps = "names") -> None:
         super().__init__(steps)
         self._output = output
         self._text = WorkflowText()
-
-    def read_plain_text(self, event: dify.StreamEvent) -> str | None:  # noqa: ARG002 - See below.
-        """See `ReplyReader.read_plain_text`; which node's text is the answer, `feed` must find out."""
-        return None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`."""

@@ -24,6 +24,8 @@ class HeldBackReader:
     in the text; steps and thinking that Dify sends apart are not.
     """
 
+    passes_texts = False
+
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
         self._held: list[str | AnswerFile] = []
@@ -41,10 +43,6 @@ class HeldBackReader:
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         """See `ReplyReader.feed`."""
         yield from self._hold(self._reader.feed(event))
-
-    def read_plain_text(self, event: dify.StreamEvent) -> str | None:  # noqa: ARG002 - No text may go.
-        """See `ReplyReader.read_plain_text`."""
-        return None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`."""

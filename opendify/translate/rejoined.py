@@ -25,6 +25,7 @@ class RejoinedReader:
     """
 
     paused: PausedRun | None = None
+    passes_texts = False
 
     def __init__(self, reader: ReplyReader, run_id: str, *, may_be_moderated: bool) -> None:
         """`run_id` is what the client calls the run. Where moderation may have taken an answer back,
@@ -65,10 +66,6 @@ class RejoinedReader:
                 return
             case _ if not isinstance(event, _SAYS_TEXT):
                 yield from self._without_start(event)
-
-    def read_plain_text(self, event: dify.StreamEvent) -> str | None:  # noqa: ARG002 - None goes out alone.
-        """See `ReplyReader.read_plain_text`."""
-        return None
 
     def close(self) -> Iterator[ReplyEvent]:
         """See `ReplyReader.close`."""

@@ -4,11 +4,11 @@ Dify prints a file as Markdown, and its URL begins at `/files/` where the server
 know its own address (`FILES_URL`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
 
-from opendify.translate.turn import ReplyEvent, TextDelta, TextReplaced, text_deltas
+from opendify.translate.turn import ReplyEvent, TextDelta, TextReplaced, lets_none_pass, text_deltas
 
 _START: Final = "](/files/"
 _ENDS: Final = ("]", "](")
@@ -38,12 +38,17 @@ class RelativeLinks:
         yield from text_deltas(held)
         yield event
 
-    def lets_pass(self, text: str) -> bool:
+    @property
+    def lets_pass(self) -> Callable[[str], bool]:
         """See `ReplyFilter.lets_pass`."""
-        return not self._held and "](/" not in text and not text.endswith(_ENDS)
+        return lets_none_pass if self._held else _begins_no_link
 
     def _mended(self, text: str) -> str:
         text = text.replace(_START, self._absolute)
         cut = next((size for size in range(len(_START) - 1, 0, -1) if text.endswith(_START[:size])), 0)
         self._held = text[len(text) - cut :]
         return text[: len(text) - cut]
+
+
+def _begins_no_link(text: str) -> bool:
+    return "](/" not in text and not text.endswith(_ENDS)

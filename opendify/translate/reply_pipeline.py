@@ -16,8 +16,9 @@ from opendify.translate.relative_links import RelativeLinks
 from opendify.translate.step_lines import StepLines
 from opendify.translate.stop import StopCutter
 from opendify.translate.thoughts import ThoughtDropper, ThoughtInliner, ThoughtSplitter
-from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta, TextDeltas
+from opendify.translate.turn import ReplyEnded, ReplyEvent, ReplyFilter, TextDelta, TextDeltas, lets_none_pass
 from opendify.wire import dify
+from opendify.wire.dify import Messages
 
 WRITE_LINKS: Final = frozenset({"advanced-chat", "workflow"})
 """The modes whose apps print files into their text themselves."""
@@ -63,9 +64,11 @@ class ReplyPipeline:
         self._reader = reader
         self._filters = filters
         self._heeding = _heeding(*[each.heeds for each in filters])
-        self._lets_pass = _all_of([each.lets_pass for each in filters if each.lets_pass])
+        self._lets_pass: Callable[[str], bool] = lets_none_pass
         self.ended = False
         """True once `ReplyEnded` was given; nothing follows it."""
+        self.failure: GatewayError | None = None
+        """Why it ended, where the answer failed."""
 
     @property
     def upstream_ended(self) -> bool:
@@ -83,25 +86,21 @@ class ReplyPipeline:
         Raises:
             GatewayError: The run failed; everything said before it was given first.
         """
-        if len(events) == 1 and type(events[0]) is dify.Messages:
-            text = self._reader.read_plain_text(events[0])
-            if text is not None and self._lets_pass(text):
-                return (TextDeltas(text, events[0].texts),)
+        if len(events) == 1 and type(said := events[0]) is Messages and self._lets_pass(said.text):
+            return (TextDeltas(said.text, said.texts),)
         return self._feed(events)
 
     def _feed(self, events: Iterable[dify.StreamEvent]) -> Iterator[ReplyEvent]:
-        read_plain_text, lets_pass = self._reader.read_plain_text, self._lets_pass
         for event in events:
-            text = read_plain_text(event)
-            if type(event) is dify.Messages:
-                if text is not None and lets_pass(text):
-                    yield TextDeltas(text, event.texts)
-                else:
+            match event:
+                case dify.Messages(text, texts) if self._passes(text):
+                    yield TextDeltas(text, texts)
+                case dify.Messages():
                     yield from self._feed(event.one_by_one())
-            elif text is not None and lets_pass(text):
-                yield TextDelta(text)
-            else:
-                yield from self._pass(self._reader.feed(event))
+                case dify.Message(answer=str(text)) if text and self._passes(text):
+                    yield TextDelta(text)
+                case _:
+                    yield from self._pass(self._reader.feed(event))
             if self.ended:
                 return
 
@@ -109,7 +108,14 @@ class ReplyPipeline:
         """What the end of the stream says; raises as `ReplyReader.close` does."""
         yield from self._pass(self._reader.close())
 
+    def _passes(self, text: str) -> bool:
+        """Whether neither the reader nor a filter would do anything with it."""
+        if self._lets_pass is lets_none_pass and self._reader.passes_texts:
+            self._lets_pass = _all_of([each for each in (one.lets_pass for one in self._filters) if each])
+        return self._lets_pass(text)
+
     def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
+        self._lets_pass = lets_none_pass  # Until it is asked for again.
         try:
             for reply in replies:
                 for out in self._filter(reply):
@@ -117,7 +123,8 @@ class ReplyPipeline:
                     yield out
                 if self.ended:
                     return
-        except GatewayError:
+        except GatewayError as error:
+            self.failure = error
             # `ReplyEnded` frees what the filters hold; the answer itself has not ended.
             yield from (held for held in self._filter(ReplyEnded()) if not isinstance(held, ReplyEnded))
             raise

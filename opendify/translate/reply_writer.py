@@ -97,9 +97,13 @@ class ReplyWriter:
 
     def feed(self, event: ReplyEvent) -> bytes:
         """The frames that `event` becomes, maybe none."""
-        if self._text:
+        if self._was_opened and not self._contradicted:
             if type(event) is TextDeltas:
-                return self._more_texts(event)
+                literals = event.literals
+                self._text += b"".join(literals)
+                return b"".join(
+                    (self._before_literal, self._between_literals.join(literals), self._after_literal)
+                )
             if type(event) is TextDelta:
                 return self._more_text(event.text)
         return self.open() + self._write(event)
@@ -110,10 +114,8 @@ class ReplyWriter:
 
     def _write(self, event: ReplyEvent) -> bytes:
         match event:
-            case TextDeltas():
-                return self._more_texts(event)
-            case TextDelta(text):
-                return self._more_text(text)
+            case TextDelta():
+                return b"" if self._contradicted else self.feed(event)
             case ThoughtDelta(text):
                 thought = self._shapes.thought(text)
                 return self._choice(thought) if thought else b""
@@ -130,23 +132,15 @@ class ReplyWriter:
                 assert_never(event)
 
     def _more_text(self, text: str) -> bytes:
-        if self._contradicted or not text:
+        if not text:
             return b""
         self._text += text.encode("utf-8", "surrogatepass")
         return b"".join((self._before_text, encode_text(text), self._after_text))
 
-    def _more_texts(self, deltas: TextDeltas) -> bytes:
-        """As `_more_text` of each."""
-        if self._contradicted:
-            return b""
-        literals = deltas.literals
-        self._text += b"".join(literals)
-        return b"".join((self._before_literal, self._between_literals.join(literals), self._after_literal))
-
     def _replace(self, text: str) -> bytes:
         # A chunk once sent cannot be unsent; what does not contradict it can still be completed.
         sent = self._text.decode("utf-8", "surrogatepass")
-        if text.startswith(sent):
+        if text.startswith(sent) and not self._contradicted:
             return self._more_text(text[len(sent) :])
         self._contradicted = True
         return b""

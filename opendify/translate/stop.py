@@ -3,7 +3,14 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced, text_deltas
+from opendify.translate.turn import (
+    ReplyEnded,
+    ReplyEvent,
+    TextDelta,
+    TextReplaced,
+    lets_none_pass,
+    text_deltas,
+)
 
 
 class StopCutter:
@@ -14,6 +21,7 @@ class StopCutter:
     """
 
     heeds = (object,)
+    lets_pass = staticmethod(lets_none_pass)
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._pattern = re.compile("|".join(re.escape(sequence) for sequence in stop))
@@ -39,10 +47,6 @@ class StopCutter:
                 yield from self._unless_ended(event)
             case _:
                 yield event
-
-    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - It must see all of it.
-        """See `ReplyFilter.lets_pass`."""
-        return False
 
     def _release(self, *, at_end: bool) -> Iterator[ReplyEvent]:
         """What no later text can make part of a stop sequence any more."""

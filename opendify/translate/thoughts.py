@@ -1,9 +1,16 @@
 """Thinking that models write into their answer, told apart from the answer."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from opendify.translate.turn import ReplyEnded, ReplyEvent, TextDelta, TextReplaced, ThoughtDelta
+from opendify.translate.turn import (
+    ReplyEnded,
+    ReplyEvent,
+    TextDelta,
+    TextReplaced,
+    ThoughtDelta,
+    lets_none_pass,
+)
 
 # Dify 0.15 turns `<think>` into a `<details>` block with this summary; later versions pass it through.
 _OPENING = re.compile(
@@ -52,9 +59,11 @@ class ThoughtSplitter:
             case _:
                 yield event
 
-    def lets_pass(self, text: str) -> bool:
+    @property
+    def lets_pass(self) -> Callable[[str], bool]:
         """See `ReplyFilter.lets_pass`."""
-        return self._content_began and not self._held and not self._closing_tag and "<" not in text
+        is_between_tags = self._content_began and not self._held and not self._closing_tag
+        return _begins_no_tag if is_between_tags else lets_none_pass
 
     def _split(self, text: str) -> Iterator[TextDelta | ThoughtDelta]:
         self._held += text
@@ -149,9 +158,14 @@ class ThoughtInliner:
             case _:
                 yield event
 
-    def lets_pass(self, text: str) -> bool:  # noqa: ARG002 - A thought ends before any text.
-        """See `ReplyFilter.lets_pass`."""
-        return not self._inside
+    @property
+    def lets_pass(self) -> Callable[[str], bool] | None:
+        """See `ReplyFilter.lets_pass`; a thought ends before any text."""
+        return lets_none_pass if self._inside else None
+
+
+def _begins_no_tag(text: str) -> bool:
+    return "<" not in text
 
 
 def _start_of_possible_opening(text: str) -> int:

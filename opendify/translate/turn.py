@@ -3,7 +3,7 @@
 What is made for each request or event is a `Struct`, which is made in a fifth of a dataclass's time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, assert_never
 
@@ -100,10 +100,10 @@ class TextDelta(msgspec.Struct, frozen=True):
     text: str
 
 
-class TextDeltas(TextDelta, frozen=True):
+class TextDeltas(TextDelta, frozen=True, gc=False):
     """Several in one: `text` is theirs together, `literals` each as JSON writes it, without the quotes."""
 
-    literals: list[bytes]
+    literals: Sequence[bytes]
 
 
 def text_deltas(text: str) -> Iterator[TextDelta]:
@@ -221,13 +221,18 @@ class ReplyFilter(Protocol):
 
     @property
     def lets_pass(self) -> Callable[[str], bool] | None:
-        """True for a text only if `feed` would give its delta back as it is, and change nothing else.
+        """What is true only for a text whose delta `feed` would give back as it is, and change nothing else.
 
-        So it is then for the deltas that each hold a part of it.
+        So it is then for the deltas that each hold a part of it, and for all others until `feed` is called.
 
         None where that is so for every text.
         """
         ...
+
+
+def lets_none_pass(_: str) -> bool:
+    """For who must see each text."""
+    return False
 
 
 class Extras:

@@ -5,7 +5,7 @@ version from 0.15 to 1.16, and unknown keys are passed over.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -245,7 +245,7 @@ class UnknownEvent(msgspec.Struct, frozen=True):
     event: str = ""
 
 
-class Messages(msgspec.Struct, frozen=True):
+class Messages(msgspec.Struct, frozen=True, gc=False):
     """Several `Message` events of one read that are `like` one before them but for their texts.
 
     `text` is what they say together; `texts` is each as it stands between its quotes, none empty, and
@@ -253,7 +253,7 @@ class Messages(msgspec.Struct, frozen=True):
     """
 
     text: str
-    texts: list[bytes]
+    texts: Sequence[bytes]
     like: Message
 
     def one_by_one(self) -> Iterator[Message]:

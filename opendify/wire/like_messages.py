@@ -61,7 +61,7 @@ class LikeMessages:
         if self._like is None or len(chunk) - len(literal) != self._size_around:
             return None
         text = _plain_text(literal)
-        return Messages(text, [literal], self._like) if text else None
+        return Messages(text, (literal,), self._like) if text else None
 
     def take_many(self, chunk: bytes) -> tuple[Messages | None, bytes]:
         """The messages that `chunk`, which begins with an event, begins with, if it does; and the rest."""

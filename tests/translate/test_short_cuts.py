@@ -14,7 +14,7 @@ from opendify.translate.human_input import PausedRun
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
 from opendify.translate.reply_writer import ReplyWriter
-from opendify.translate.turn import ReplyEvent, ReplyFilter, TextDelta
+from opendify.translate.turn import ReplyEvent, ReplyFilter, TextDelta, lets_none_pass
 from opendify.wire import dify
 from opendify.wire.dify_stream import EventDecoder
 from opendify.wire.sse import SSEDecoder
@@ -26,6 +26,8 @@ PIECES_BYTES = 4_096
 
 class LongWayReader:
     """Looks at every event."""
+
+    passes_texts = False
 
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
@@ -41,9 +43,6 @@ class LongWayReader:
     def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
         return self._reader.feed(event)
 
-    def read_plain_text(self, event: dify.StreamEvent) -> None:
-        return None
-
     def close(self) -> Iterator[ReplyEvent]:
         return self._reader.close()
 
@@ -52,6 +51,7 @@ class LongWayFilter:
     """Looks at every text, and is asked about every event."""
 
     heeds = (object,)
+    lets_pass = staticmethod(lets_none_pass)
 
     def __init__(self, reply_filter: ReplyFilter) -> None:
         self._filter = reply_filter
@@ -59,15 +59,12 @@ class LongWayFilter:
     def feed(self, event: ReplyEvent) -> Iterable[ReplyEvent]:
         return self._filter.feed(event)
 
-    def lets_pass(self, text: str) -> bool:
-        return False
-
 
 class LongWayWriter(ReplyWriter):
     """Builds every chunk anew."""
 
     def _more_text(self, text: str) -> bytes:
-        if self._contradicted or not text:
+        if not text:
             return b""
         self._text += text.encode("utf-8", "surrogatepass")
         return self._choice(self._shapes.text(text))
