@@ -1,7 +1,7 @@
 """Which of several apps answers a turn: the model that was asked for, else its fallbacks."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -82,7 +82,7 @@ class Fallbacks:
         """See `ReplySource.memory_was_lost`."""
         return self._source.memory_was_lost
 
-    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+    def read(self, timeout_seconds: float) -> Iterable[ReplyEvent]:
         """See `ReplySource.read`; silent where another model takes over."""
         return self._source.read(timeout_seconds) if self._gave else self._first_words(timeout_seconds)
 

@@ -26,7 +26,7 @@ class MeteredSource:
     def memory_was_lost(self) -> bool:
         return self._source.memory_was_lost
 
-    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+    def read(self, timeout_seconds: float) -> Iterable[ReplyEvent]:
         return self._counted(self._source.read(timeout_seconds))
 
     def replies(self) -> Iterator[ReplyEvent]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Never
 
 from opendify.dify.retries import Retries
@@ -60,7 +60,7 @@ class RetriedRun:
         """See `ReplySource.memory_was_lost`."""
         return self._run is not None and self._run.memory_was_lost
 
-    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+    def read(self, timeout_seconds: float) -> Iterable[ReplyEvent]:
         """See `ReplySource.read`; silent during a pause."""
         if self._run is None:
             return self._wait(timeout_seconds)

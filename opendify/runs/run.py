@@ -1,7 +1,7 @@
 """One run of an app: its turn, Dify's events and their translation, opened and closed together."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from msgspec import structs
@@ -45,7 +45,6 @@ class OpenRun(msgspec.Struct, frozen=True):
 class Run:
     """What Dify says to one turn; to be settled when it ended, and to be closed."""
 
-    _failed_at_dify = False
     _was_settled = False
     _was_begun_anew = False
     _gave_content = False
@@ -96,7 +95,7 @@ class Run:
         """See `ReplySource.memory_was_lost`."""
         return self._held.memory_was_lost
 
-    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+    def read(self, timeout_seconds: float) -> Iterable[ReplyEvent]:
         """What the next read holds; nothing after that much silence, or a shorter one.
 
         Raises:
@@ -109,24 +108,18 @@ class Run:
             events = self._open.events.read(min(timeout_seconds, _LONGEST_WAIT_SECONDS))
         except ConversationNotFound:
             self._begin_anew()
-            return
+            return ()
         except GatewayError as error:
             self._record.failed(error)
             if isinstance(error, DifyAppError):
                 self._on_app_error()
             raise
-        if not events and events is not None:
-            self._look_for_client()  # Maybe its leaving ended the wait.
-            return
-        try:
-            if events and self._gave_content and self._was_accepted:
-                yield from self._open.pipeline.feed(events)  # All that follows is only more of it.
-            else:
-                yield from self._translate(events)
-        except GatewayError as error:
-            self._record.failed(error)
-            self._failed_at_dify = True
-            raise
+        if events and self._open_run is None:
+            return self._open.pipeline.feed(events)  # All that follows is only more of it.
+        if events or events is None:
+            return self._translate(events)
+        self._look_for_client()  # Maybe its leaving ended the wait.
+        return ()
 
     def replies(self) -> Iterator[ReplyEvent]:
         """See `ReplySource.replies`."""
@@ -146,8 +139,11 @@ class Run:
 
     def close(self) -> None:
         """See `ReplySource.close`."""
-        self._record.over(whole=self._open.pipeline.upstream_ended)
-        is_over_at_dify = self._open.pipeline.upstream_ended or self._failed_at_dify
+        pipeline = self._open.pipeline
+        if pipeline.failure:
+            self._record.failed(pipeline.failure)
+        self._record.over(whole=pipeline.upstream_ended)
+        is_over_at_dify = pipeline.upstream_ended or pipeline.failure is not None
         self._open.close(whole=is_over_at_dify, on_over=self._leave)
 
     def _open_first(self, open_run: Callable[[Place | None], OpenRun]) -> OpenRun:
@@ -218,7 +214,8 @@ class Run:
         structs.replace(self._open, place=old_place).close(whole=False)
         try:
             self._open = self._open_anew(new_place)
-        except BaseException:
+        except BaseException as error:
+            self._record.failed(error)
             new_place.give_back()
             # The old run is closed, so `close` will hear of no end any more.
             self._was_settled = True

@@ -1,6 +1,6 @@
 """What a turn can be answered from: a run at Dify is one such source."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from opendify.translate.turn import ReplyEvent
@@ -19,7 +19,7 @@ class ReplySource(Protocol):
         """Whether the client counts on a memory that is gone."""
         ...
 
-    def read(self, timeout_seconds: float) -> Iterator[ReplyEvent]:
+    def read(self, timeout_seconds: float) -> Iterable[ReplyEvent]:
         """What the next read holds; nothing after that much silence, or a shorter one.
 
         Raises:

@@ -259,7 +259,7 @@ class TestFailed:
         self, stand: Stand, attempt: Attempt
     ) -> None:
         left = stand.ask(attempt)
-        next(left.source.read(1))
+        next(iter(left.source.read(1)))
         left.source.close()
         assert stand.runs[0].story == ["closed"]
 
