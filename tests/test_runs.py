@@ -26,6 +26,7 @@ from opendify.records import Client
 from opendify.runs.opening import Opening
 from opendify.runs.reply_stream import ReplyStream
 from opendify.runs.run import OpenRun, Run
+from opendify.telemetry.observation import Observation
 from opendify.translate.dify_reply import reply_reader
 from opendify.translate.openai_chat import ChatChoice
 from opendify.translate.reply_pipeline import ReplyPipeline, reply_filters
@@ -99,6 +100,7 @@ class Stand:
         filters = [*reply_filters("separate", stop), *more_filters]
         self.app_errors = 0
         self.held = held or FakeHeldTurn()
+        self.record = Observation(clock=self.clock).begin_run("", "chat")
         pipeline = ReplyPipeline(reply_reader("chat", None), filters)
         self.run = Run(
             lambda _: OpenRun(events, pipeline),
@@ -106,6 +108,7 @@ class Stand:
             client=Client(lambda: self.clock() >= client_leaves_at),
             clock=self.clock,
             on_app_error=self._note_app_error,
+            record=self.record,
         )
         writer = ReplyWriter(
             ChatChoice(), completion_id="chatcmpl-1", created=1, model="bot", include_usage=True
@@ -460,6 +463,17 @@ def test_a_turn_that_cannot_begin_anew_is_abandoned() -> None:
         next(stand.frames)
 
     assert held.story == ["begun anew", "abandoned"]
+    assert isinstance(stand.record.error, ConversationNotFound)
+
+
+def test_a_run_that_failed_is_noted_as_failed_and_not_stopped() -> None:
+    stand = Stand((0, STREAM_HEAD), (1, message("Hel")), (2, ERROR))
+
+    list(stand.frames)
+
+    assert isinstance(stand.record.error, DifyRunFailed)
+    assert stand.record.ended_at == 2
+    assert stand.stopped == []
 
 
 def test_a_run_in_the_wrong_conversation_that_cannot_begin_anew_is_stopped_once(
