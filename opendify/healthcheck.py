@@ -5,6 +5,7 @@ Only the standard library, because a container runs it every few seconds.
 
 import sys
 from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 TIMEOUT_SECONDS = 5
@@ -17,6 +18,9 @@ def find_fault(url: str) -> str | None:
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS):
             return None
+    except HTTPError as error:
+        with error:
+            return f"{url}: {error}"
     except (OSError, HTTPException, ValueError) as error:
         return f"{url}: {error}"
 
