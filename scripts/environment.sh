@@ -15,7 +15,7 @@ say() {
 
 find_python() {
     local candidate
-    for candidate in python3.13 python3.12 python3.11 python3 python; do
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3 python; do
         if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
             command -v "$candidate"
             return
