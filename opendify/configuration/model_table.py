@@ -5,6 +5,7 @@ import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -47,7 +48,7 @@ class DifyApp:
     api_base: str
     mode: AppMode | None = None
     aliases: tuple[str, ...] = ()
-    inputs: Mapping[str, JsonValue] = field(default_factory=dict, repr=False, hash=False)
+    inputs: Mapping[str, JsonValue] = field(default_factory=dict, repr=False)
     locked_inputs: frozenset[str] = frozenset()
     query_input: str | None = None
     output: str | None = None
@@ -60,7 +61,7 @@ class DifyApp:
     files: Files = "auto"
     timeout_seconds: float | None = None
     max_concurrency: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_file: Path | None = None
     background_model: str | None = None
     fallbacks: tuple[str, ...] = ()
@@ -68,7 +69,11 @@ class DifyApp:
     on_disconnect: OnDisconnect = "stop"
     description: str = field(default="", repr=False)
 
-    @property
+    def __hash__(self) -> int:
+        """Of what tells apps apart, since they are looked up with each request."""
+        return hash((self.name, self.api_key))
+
+    @cached_property
     def fingerprint(self) -> str:
         """Which server and key this is, safe to log and to store."""
         return hashlib.sha256(f"{self.api_base}\n{self.api_key}".encode()).hexdigest()[:16]

@@ -6,14 +6,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from opendify.dify.http_answer import AnswerParser
 from opendify.kernel import is_ready
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where connections lead; `tls` is None for plain HTTP."""
 
     host: str

@@ -43,11 +43,6 @@ class _Formatter(logging.Formatter):
     Of a warning's it shows the first cause alone: something outside fails, maybe at each request.
     """
 
-    def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`; what another formatter left of the exception is not used."""
-        record.exc_text = None
-        return super().format(_with_cause(record))
-
     def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802 - The library's name.
         """See `logging.Formatter.formatException`; the messages of unknown exceptions may quote a request."""
         error = ei[1]
@@ -57,18 +52,15 @@ class _Formatter(logging.Formatter):
 class TextFormatter(_Formatter):
     """Puts the `extra` of a record behind its message."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s - %(levelname)s - %(message)s")
-
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
-        """See `logging.Formatter.formatTime`; the same, a second written once."""
-        return f"{_second(int(record.created))},{int(record.msecs):03d}"
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - The library's name.
-        """See `logging.Formatter.formatMessage`."""
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`; in one go, where the library's own takes a dozen steps."""
+        record = _with_cause(record)
+        at = f"{_second(int(record.created))},{int(record.msecs):03d}"
         values = _values(_extras(record))
-        message = super().formatMessage(record)
-        return f"{message} {values}" if values else message
+        line = f"{at} - {record.levelname} - {record.getMessage()}{' ' if values else ''}{values}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return f"{line}\n{record.stack_info}" if record.stack_info else line
 
 
 class JsonFormatter(_Formatter):
@@ -112,10 +104,19 @@ def info_record(logger: str, message: str, fields: Mapping[str, object]) -> logg
 
     Of no field may the name be one that every record has.
     """
-    record = _InfoRecord(logger, logging.INFO, "", 0, message, None, None)
-    vars(record).update(fields)
-    record.fields = fields
+    record = _InfoRecord.__new__(_InfoRecord)
+    record.fields, now = fields, time.time()
+    vars(record).update(
+        _INFO_ATTRIBUTES, name=logger, msg=message, created=now, msecs=now % 1 * 1000, **fields
+    )
     return record
+
+
+# What `LogRecord` finds out of a path, a process and a thread, which no line tells.
+_INFO_ATTRIBUTES: Final = {
+    **vars(logging.LogRecord("", logging.INFO, "", 0, "", None, None)),
+    **dict.fromkeys(("thread", "threadName", "process", "processName")),
+}
 
 
 def configure_logging(level: str, logs: LogSettings | None = None) -> None:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
+
+import msgspec
 
 from opendify.errors import (
     ClientLeft,
@@ -63,8 +64,7 @@ class RequestTrace(Protocol):
         """The request ended."""
 
 
-@dataclass(slots=True)
-class RunRecord:
+class RunRecord(msgspec.Struct, eq=False):
     """One run at Dify, from its opening on. `model` is the app's name in the table."""
 
     model: str
@@ -97,13 +97,12 @@ class RunRecord:
         return "whole" if whole else "stopped"
 
 
-@dataclass(slots=True, eq=False)
-class Observation:
+class Observation(msgspec.Struct, eq=False):
     """One request; times are those of `clock`, a monotonic one."""
 
     request_id: str = ""
     clock: Clock = time.monotonic
-    began_at: float = field(default=0.0)
+    began_at: float = 0.0
     method: str = ""
     route: str = NO_MODEL
     status: int = 0
@@ -125,7 +124,7 @@ class Observation:
     minor_error: str | None = None
     """The code of one that is shown in the log, and not counted."""
     trace: RequestTrace | None = None
-    runs: list[RunRecord] = field(default_factory=list)
+    runs: list[RunRecord] = []  # Each gets its own: `Struct` copies it.
 
     def begin_run(self, model: str, mode: str, server: str = "") -> RunRecord:
         """A run of an app is about to be opened, at the Dify whose base URL is `server`."""
@@ -162,13 +161,14 @@ class Observation:
         if self.ended_at is not None:
             return
         self.ended_at = self.clock()
-        self._count_request()
+        seconds, outcome = self.seconds, self.outcome
+        self._count_request(seconds)
         if self.error:
-            self._count_error(self.error)
-        if self.outcome == "client_gone":
+            self._count_error(self.error, outcome)
+        if outcome == "client_gone":
             seen.DISCONNECTS.add(self._phase)
         if self.runs:
-            self._count_answer()
+            self._count_answer(seconds)
         collections_told.tell(self.ended_at)
         if self.trace:
             self.trace.end(self)
@@ -179,10 +179,10 @@ class Observation:
             return "whole_answer"
         return "before_first_text" if self.first_text_at is None else "stream"
 
-    def _count_request(self) -> None:
+    def _count_request(self, seconds: float) -> None:
         status = str(self.status)
         seen.REQUESTS.add(self.route, self.model, "true" if self.streams else "false", status)
-        seen.DURATIONS.observe(self.seconds, self.route, self.model)
+        seen.DURATIONS.observe(seconds, self.route, self.model)
         if self.key:
             # Who presents no key of ours is known by a digest of it: there may be any number.
             seen.KEY_REQUESTS.add(self.label_of_key, status)
@@ -193,7 +193,7 @@ class Observation:
         is_made_up = self.key.startswith("#") and self.key not in {"#admin", "#first-key"}
         return "open" if is_made_up else self.key
 
-    def _count_error(self, error: GatewayError) -> None:
+    def _count_error(self, error: GatewayError, outcome: Outcome) -> None:
         code = error.code or OTHER
         seen.ERRORS.add(error.type, code, self.model)
         if isinstance(error, Unauthorized | PermissionDenied):
@@ -201,10 +201,10 @@ class Observation:
         reason = next((reason for kind, reason in _REJECTIONS if isinstance(error, kind)), None)
         if self.status >= 400 and reason:
             seen.REJECTED.add(reason)
-        if self.streams and self.status < 400 and self.outcome == "failed":
+        if self.streams and self.status < 400 and outcome == "failed":
             seen.ABORTED.add(code)
 
-    def _count_answer(self) -> None:
+    def _count_answer(self, seconds: float) -> None:
         if self.first_text_at is not None:
             seen.FIRST_TOKENS.observe(self.first_text_at - self.began_at, self.model)
         if self.prompt_tokens:
@@ -215,8 +215,9 @@ class Observation:
             seen.KEY_TOKENS.add(self.label_of_key, by=total)
         if self.memory_was_lost:
             seen.CONVERSATIONS.add("memory_lost")
-        at_dify = sum((run.ended_at or run.began_at) - run.began_at for run in self.runs)
-        seen.OVERHEADS.observe(max(0.0, self.seconds - at_dify), self.model)
+        for run in self.runs:
+            seconds -= (run.ended_at or run.began_at) - run.began_at
+        seen.OVERHEADS.observe(max(0.0, seconds), self.model)
 
 
 class Gaps:

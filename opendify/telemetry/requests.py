@@ -144,27 +144,19 @@ def _to_microseconds(seconds: float) -> float:
     return int(seconds * 1e6 + 0.5) / 1e6
 
 
-_CHAT_FIELDS: Final = (
-    "model",
-    "answered_by",
-    "mode",
-    "stream",
-    "repeat",
-    "memory_lost",
-    "prompt_tokens",
-    "completion_tokens",
-)
-
-
 def _add_chat_fields(fields: dict[str, object], seen: Observation) -> None:
-    values = (
-        seen.model,
-        "" if seen.answered_by == seen.model else seen.answered_by,
-        seen.mode,
-        seen.streams,
-        seen.is_repeat,
-        seen.memory_was_lost,
-        seen.prompt_tokens,
-        seen.completion_tokens,
-    )
-    fields.update({name: value for name, value in zip(_CHAT_FIELDS, values, strict=True) if value})
+    fields["model"] = seen.model
+    if seen.answered_by not in ("", seen.model):
+        fields["answered_by"] = seen.answered_by
+    if seen.mode:
+        fields["mode"] = seen.mode
+    if seen.streams:
+        fields["stream"] = True
+    if seen.is_repeat:
+        fields["repeat"] = True
+    if seen.memory_was_lost:
+        fields["memory_lost"] = True
+    if seen.prompt_tokens:
+        fields["prompt_tokens"] = seen.prompt_tokens
+    if seen.completion_tokens:
+        fields["completion_tokens"] = seen.completion_tokens
