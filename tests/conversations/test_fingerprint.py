@@ -288,6 +288,20 @@ def test_a_file_in_another_message_counts() -> None:
     assert context_digest("", {}, [with_file, without]) != context_digest("", {}, [without, with_file])
 
 
+def test_what_stored_conversations_are_found_by_never_changes() -> None:
+    asked = HistoryMessage("user", "Hi", attachment_digests=("a", "b"))
+    dated = "Be kind. Today is Monday, 23 November 2026, 上午."
+
+    def found_by() -> str:
+        return context_digest(dated, {"b": 1, "a": ["x"]}, [asked, HistoryMessage("assistant", "Yes")]).hex()
+
+    assert found_by() == "0fc3253d9ef9c0d62ab566a20cb6f5b9"
+    for number in range(600):
+        context_digest("x" * number, {}, [])
+    assert found_by() == "0fc3253d9ef9c0d62ab566a20cb6f5b9"
+    assert context_digest("", {}, []).hex() == "7d7d65d2d85e88f690b2395c7a8b378e"
+
+
 def test_prompt_inputs_and_files_are_kept_apart() -> None:
     shown = [context("x"), context("", {"x": ""}), context("", {}, "x"), context("{}"), context("", {}, "{}")]
 
