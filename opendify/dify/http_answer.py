@@ -14,6 +14,9 @@ class AnswerParser:
     """Reads what a connection receives; `expect` stands before each answer."""
 
     def __init__(self) -> None:
+        self._body: list[bytes] = []
+        # What httptools calls for a piece of the body: a chunk, or what of it came.
+        self.on_body = self._body.append
         self._parser = httptools.HttpResponseParser(self)
         self.expect()
 
@@ -29,7 +32,7 @@ class AnswerParser:
         self._encoded: _Gzip | None = None
         self._has_more = False
         self._arrivals: list[Arrival] = []
-        self._body: list[bytes] = []
+        self._body.clear()
 
     @property
     def leaves_connection_usable(self) -> bool:
@@ -50,21 +53,25 @@ class AnswerParser:
                 self._has_more = True
             else:
                 self._fail("Dify sent what is no HTTP answer", error)
+        if len(self._body) == 1 and not (self._arrivals or self.is_whole or self._encoded):
+            return [self._body.pop()]  # A piece in the middle of an answer, as nearly all are.
         return self._take_arrivals()
 
     def _take_arrivals(self) -> list[Arrival]:
-        if len(self._body) == 1 and not (self._arrivals or self.is_whole or self._encoded):
-            return [self._body.pop()]  # A piece in the middle of an answer, as nearly all are.
+        if not self.is_whole:
+            self._take_body()
         arrivals, self._arrivals = self._arrivals, []
-        if self._body:
-            body = b"".join(self._body)
-            self._body.clear()
-            arrivals.append(body if self._encoded is None else self._decoded(self._encoded, body))
         if self.is_whole and self._encoded and not self._encoded.is_whole:
             self._fail("Dify broke off its answer before it was whole")
         if self.is_whole and self.failure is None:
             arrivals.append(None)
         return arrivals
+
+    def _take_body(self) -> None:
+        if self._body:
+            body = b"".join(self._body)
+            self._body.clear()
+            self._arrivals.append(body if self._encoded is None else self._decoded(self._encoded, body))
 
     def _decoded(self, encoded: "_Gzip", body: bytes) -> bytes:
         try:
@@ -116,16 +123,12 @@ class AnswerParser:
         elif encoding not in (b"", b"identity"):
             self._fail("Dify's answer is encoded in a way that was not asked for")
 
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body: a chunk, or what of it came."""
-        if not self.is_whole:
-            self._body.append(body)
-
     def on_message_complete(self) -> None:
-        """The answer is whole, unless it was an interim one."""
+        """The answer is whole, unless it was an interim one; what follows is none of its body."""
         if not self._head_came:
             self._headers.clear()
         elif not self.is_whole:
+            self._take_body()
             self.is_whole = True
             self._keeps_alive = self._parser.should_keep_alive()
 
