@@ -43,6 +43,17 @@ def _start_thread(work: Callable[[], None]) -> None:
 class EventStream:
     """The events of one run; whoever opened it closes it."""
 
+    _head: Head | None = None
+    _head_at = 0.0
+    _is_stream = False
+    _failure: GatewayError | None = None
+    _connection_broke = False
+    _was_closed = False
+    _was_silent = False
+    _at_end = False
+    _had_event = False
+    _task_id: str | None = None
+
     def __init__(
         self,
         exchange: Exchange,
@@ -64,19 +75,9 @@ class EventStream:
         self._stop = stop
         self._on_contact = on_contact
         self._decoder = EventDecoder()
-        self._head: Head | None = None
-        self._head_at = 0.0
-        self._is_stream = False
         self._error_body = bytearray()
-        self._failure: GatewayError | None = None
-        self._connection_broke = False
-        self._was_closed = False
-        self._was_silent = False
-        self._at_end = False
-        self._task_id: str | None = None
         self._began_at = self._last_byte_at = clock()
         self._ends_at = self._began_at + limits.total_seconds
-        self._had_event = False
 
     def read(self, timeout_seconds: float) -> list[StreamEvent] | None:
         """All events that came with the next read; empty after silence or a ping; None at the end.

@@ -14,18 +14,14 @@ class Opening:
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._due_at = math.inf
+        self.due_at = math.inf
+        """When it leaves, on the clock; never before `begin`."""
 
     def begin(self) -> None:
         """Somebody is there who could send it."""
-        self._due_at = self._clock() + self._seconds
-
-    @property
-    def seconds_left(self) -> float:
-        """None are left when it is due; infinitely many before it began."""
-        return max(0.0, self._due_at - self._clock())
+        self.due_at = self._clock() + self._seconds
 
     @property
     def is_due(self) -> bool:
         """Whether it left, or leaves now."""
-        return self.seconds_left <= 0
+        return self.due_at <= self._clock()

@@ -39,10 +39,10 @@ class ReplyStream:
         self._writer = writer
         self._keepalive_seconds = keepalive_seconds
         self._clock = clock
-        self._opening = opening
         self.observation = observation or Observation()
-        self._written_at: float | None = None
+        self._is_whole = self._has_written = False
         opening.begin()
+        self._silent_until = opening.due_at
 
     @property
     def memory_was_lost(self) -> bool:
@@ -61,10 +61,11 @@ class ReplyStream:
             GatewayError: Only from the first `next`: nothing was written yet.
         """
         try:
-            while not self._run.ended:
+            while not self._is_whole:
                 piece = self._next_piece()
                 if piece:
-                    self._written_at = self._clock()
+                    self._has_written = True
+                    self._silent_until = self._clock() + self._keepalive_seconds
                     yield piece
         except _BrokenOff as broken:
             yield broken.piece
@@ -92,24 +93,23 @@ class ReplyStream:
                 self.started = event
                 observe_start(self.observation, event)
             case ReplyEnded():
+                self._is_whole = True
                 observe_end(self.observation, event)
                 self._run.settle(self._writer.text)
 
     def _broken_off(self, pieces: list[bytes], error: GatewayError) -> Exception:
         self.failure = self.observation.error = error
-        if self._written_at is None and not self._writer.has_text:
+        if not (self._has_written or self._writer.has_text):
             return error
         return _BrokenOff(b"".join(pieces) + self._writer.fail(error))
 
     def _seconds_to_wait(self) -> float:
-        if self._written_at is None:
-            return self._opening.seconds_left
-        return max(0.0, self._written_at + self._keepalive_seconds - self._clock())
+        return max(0.0, self._silent_until - self._clock())
 
     def _sign_of_life(self) -> bytes:
         if self._seconds_to_wait() > 0:
             return b""
-        return self._writer.open() if self._written_at is None else KEEP_ALIVE
+        return KEEP_ALIVE if self._has_written else self._writer.open()
 
 
 class _BrokenOff(Exception):
