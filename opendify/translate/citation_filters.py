@@ -8,12 +8,13 @@ from opendify.translate.turn import Citation, Citations, ReplyEnded, ReplyEvent,
 
 def citation_filters(style: CitationStyle) -> list[ReplyFilter]:
     """None for `annotations`: the writers write them."""
-    filters: dict[CitationStyle, list[ReplyFilter]] = {
-        "annotations": [],
-        "footnotes": [Footnotes()],
-        "off": [CitationDropper()],
-    }
-    return filters[style]
+    match style:
+        case "annotations":
+            return []
+        case "footnotes":
+            return [Footnotes()]
+        case "off":
+            return [CitationDropper()]
 
 
 class CitationDropper:

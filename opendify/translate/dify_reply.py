@@ -52,7 +52,7 @@ class ReplyReader(Protocol):
         """What the run waits for, where it ended with a question."""
         ...
 
-    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+    def feed(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         """What `event` says.
 
         Raises:
@@ -85,29 +85,36 @@ class _Reader(ABC):
         self._tally = UsageTally()
         self._steps = StepReader(steps)
 
-    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+    def feed(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         """See `ReplyReader.feed`."""
         if self.ended:
-            return
+            return ()
         if not self._started and isinstance(event, dify.Event) and self._names_the_reply(event):
-            self._started = True
-            run_id = event.workflow_run_id if isinstance(event, dify.WorkflowStarted) else None
-            ids = event.task_id, event.message_id, event.conversation_id
-            yield ReplyStarted(*ids, workflow_run_id=run_id)
+            return self._start(event)
+        return self._read_any(event)
+
+    def _start(self, event: dify.KnownEvent) -> Iterator[ReplyEvent]:
+        self._started = True
+        run_id = event.workflow_run_id if isinstance(event, dify.WorkflowStarted) else None
+        yield ReplyStarted(event.task_id, event.message_id, event.conversation_id, workflow_run_id=run_id)
+        yield from self._read_any(event)
+
+    def _read_any(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         match event:
             case dify.ReasoningChunk():
-                yield from thought_deltas(event.data.reasoning or "")
+                return thought_deltas(event.data.reasoning or "")
             case dify.NodeFinished():
                 self._tally.add(event.data)
-                yield from self._steps.read(event)
+                return self._steps.read(event)
             case dify.ErrorEvent():
                 raise error_from_event(event)
             case dify.HumanInputRequired():
                 self._take_form(event)
+                return ()
             case dify.WorkflowPaused():
-                yield from self._ask()
+                return self._ask()
             case _:
-                yield from self._read(event)
+                return self._read(event)
 
     def _take_form(self, event: dify.HumanInputRequired) -> None:
         """Of several forms the first is asked; the run asks the others when it goes on."""
@@ -132,7 +139,7 @@ class _Reader(ABC):
         """Whether `event` has the ids by which the reply is known."""
 
     @abstractmethod
-    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+    def _read(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         """What the mode's own events say."""
 
 
@@ -170,33 +177,35 @@ class ChatReplyReader(_Reader):
     def _names_the_reply(self, event: dify.Event) -> bool:
         return bool(event.conversation_id or event.message_id)
 
-    def _read(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+    def _read(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         match event:
             case dify.Message(answer=str(text)) | dify.MessageFile(answer=str(text)):
-                yield from self._text(self._agent.not_yet_sent(text))
+                return self._text(self._agent.not_yet_sent(text))
             case dify.MessageFile():
-                yield from self._show(self._files.read_event(event), text_follows=True)
+                return self._show(self._files.read_event(event), text_follows=True)
             case dify.AgentMessage(answer=str(text)):
-                yield from self._text(self._agent.add_text(text))
+                return self._text(self._agent.add_text(text))
             case dify.AgentThought():
-                yield from thought_deltas(self._agent.add_thought(event))
-                yield from self._steps.read(event)
+                return (*thought_deltas(self._agent.add_thought(event)), *self._steps.read(event))
             case dify.MessageReplace():
                 self._text_was_sent = True
-                yield TextReplaced(event.answer or "")
+                return (TextReplaced(event.answer or ""),)
             case dify.WorkflowFinished():
-                yield from self._finish_run(event.data)
+                return self._finish_run(event.data)
             case dify.MessageEnd():
-                if event.metadata:
-                    yield from read_citations(event.metadata.retriever_resources)
-                yield from self._show_last(event)
-                yield self._end(event.metadata)
+                return self._finish(event)
             case _:
-                yield from self._steps.read(event)
+                return self._steps.read(event)
 
-    def _text(self, text: str) -> Iterator[ReplyEvent]:
+    def _text(self, text: str) -> Iterable[ReplyEvent]:
         self._text_was_sent = self._text_was_sent or bool(text)
-        yield from text_deltas(text)
+        return text_deltas(text)
+
+    def _finish(self, end: dify.MessageEnd) -> Iterator[ReplyEvent]:
+        if end.metadata:
+            yield from read_citations(end.metadata.retriever_resources)
+        yield from self._show_last(end)
+        yield self._end(end.metadata)
 
     def _show(self, files: Iterable[AnswerFile], *, text_follows: bool = False) -> Iterator[ReplyEvent]:
         """Each file on lines of its own."""

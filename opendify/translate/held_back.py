@@ -1,6 +1,6 @@
 """Text withheld until it is whole, for apps whose output is moderated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from opendify.translate.dify_reply import ReplyReader
@@ -48,7 +48,7 @@ class HeldBackReader:
         """See `ReplyReader.close`."""
         yield from self._hold(self._reader.close())
 
-    def _hold(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
+    def _hold(self, replies: Iterable[ReplyEvent]) -> Iterator[ReplyEvent]:
         for reply in replies:
             match reply:
                 case TextDelta():

@@ -35,15 +35,20 @@ def reply_filters(
 
     `files_base` is the address of Dify's API, for apps that write links to files into their text.
     """
-    filters: dict[Reasoning, list[ReplyFilter]] = {
-        "separate": [ThoughtSplitter(), StepLines()],
-        "drop": [ThoughtSplitter(), ThoughtDropper()],
-        "inline": [StepLines(), ThoughtInliner()],
-    }
     cutters = [StopCutter(stop)] if stop else []
     # First, so that text which another filter holds stays in front of a file behind it.
     links = [RelativeLinks(files_base)] if files_base else []
-    return [FileLinks(publish), *links, *filters[reasoning], *cutters, *citation_filters(citations)]
+    return [FileLinks(publish), *links, *_thought_filters(reasoning), *cutters, *citation_filters(citations)]
+
+
+def _thought_filters(reasoning: Reasoning) -> list[ReplyFilter]:
+    match reasoning:
+        case "separate":
+            return [ThoughtSplitter(), StepLines()]
+        case "drop":
+            return [ThoughtSplitter(), ThoughtDropper()]
+        case "inline":
+            return [StepLines(), ThoughtInliner()]
 
 
 def build_pipeline(
@@ -100,13 +105,13 @@ class ReplyPipeline:
                 case dify.Message(answer=str(text)) if text and self._passes(text):
                     yield TextDelta(text)
                 case _:
-                    yield from self._pass(self._reader.feed(event))
+                    yield from self._pass(event)
             if self.ended:
                 return
 
     def close(self) -> Iterator[ReplyEvent]:
         """What the end of the stream says; raises as `ReplyReader.close` does."""
-        yield from self._pass(self._reader.close())
+        return self._pass(None)
 
     def _passes(self, text: str) -> bool:
         """Whether neither the reader nor a filter would do anything with it."""
@@ -114,10 +119,11 @@ class ReplyPipeline:
             self._lets_pass = _all_of([each for each in (one.lets_pass for one in self._filters) if each])
         return self._lets_pass(text)
 
-    def _pass(self, replies: Iterator[ReplyEvent]) -> Iterator[ReplyEvent]:
+    def _pass(self, event: dify.StreamEvent | None) -> Iterator[ReplyEvent]:
+        """What comes out of reader and filters; None is the stream's end."""
         self._lets_pass = lets_none_pass  # Until it is asked for again.
         try:
-            for reply in replies:
+            for reply in self._reader.close() if event is None else self._reader.feed(event):
                 for out in self._filter(reply):
                     self.ended = self.ended or isinstance(out, ReplyEnded)
                     yield out
@@ -131,20 +137,25 @@ class ReplyPipeline:
 
     def _filter(self, reply: ReplyEvent, first: int = 0) -> Sequence[ReplyEvent]:
         """What becomes of `reply` behind the filters from the `first` on."""
-        for number in self._heeding[type(reply)]:
-            if number >= first:
-                given = self._filters[number].feed(reply)
-                return [out for each in given for out in self._filter(each, number + 1)]
-        return (reply,)
+        number = self._heeding[first][type(reply)]
+        if number is None:
+            return (reply,)
+        given = self._filters[number].feed(reply)
+        return [out for each in given for out in self._filter(each, number + 1)]
 
 
 @cache
-def _heeding(*filters: tuple[type, ...]) -> Mapping[type, Sequence[int]]:
-    """By the kind of an event, the numbers of the filters that heed it; `filters` has what each heeds."""
-    return {
-        kind: [number for number, heeds in enumerate(filters) if issubclass(kind, heeds)]
-        for kind in (*get_args(ReplyEvent), TextDeltas)
-    }
+def _heeding(*filters: tuple[type, ...]) -> Sequence[Mapping[type, int | None]]:
+    """For each number the first filter from there on that heeds an event, by its kind; None where none does.
+
+    `filters` has what each heeds.
+    """
+    heeding: list[dict[type, int | None]] = [dict.fromkeys((*get_args(ReplyEvent), TextDeltas))]
+    for number, heeds in reversed(list(enumerate(filters))):
+        heeding.insert(
+            0, {kind: number if issubclass(kind, heeds) else later for kind, later in heeding[0].items()}
+        )
+    return heeding
 
 
 def _all_of(watchers: Sequence[Callable[[str], bool]]) -> Callable[[str], bool]:

@@ -1,7 +1,7 @@
 """Thinking that models write into their answer, told apart from the answer."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from opendify.translate.turn import (
     ReplyEnded,
@@ -10,6 +10,8 @@ from opendify.translate.turn import (
     TextReplaced,
     ThoughtDelta,
     lets_none_pass,
+    text_deltas,
+    thought_deltas,
 )
 
 # Dify 0.15 turns `<think>` into a `<details>` block with this summary; later versions pass it through.
@@ -43,21 +45,21 @@ class ThoughtSplitter:
         self._at_start_of_thought = False
         self._content_began = False
 
-    def feed(self, event: ReplyEvent) -> Iterator[ReplyEvent]:
+    def feed(self, event: ReplyEvent) -> Sequence[ReplyEvent]:
         """See `ReplyFilter.feed`."""
         match event:
             case TextDelta(text):
-                yield from self._split(text)
+                return self._split(text)
             case TextReplaced(text):
                 self._reset()
                 pieces = [*self._split(text), *self._flush()]
                 self._reset()
-                yield TextReplaced("".join(piece.text for piece in pieces if isinstance(piece, TextDelta)))
+                said = "".join(piece.text for piece in pieces if isinstance(piece, TextDelta))
+                return (TextReplaced(said),)
             case ReplyEnded():
-                yield from self._flush()
-                yield event
+                return (*self._flush(), event)
             case _:
-                yield event
+                return (event,)
 
     @property
     def lets_pass(self) -> Callable[[str], bool]:
@@ -65,16 +67,18 @@ class ThoughtSplitter:
         is_between_tags = self._content_began and not self._held and not self._closing_tag
         return _begins_no_tag if is_between_tags else lets_none_pass
 
-    def _split(self, text: str) -> Iterator[TextDelta | ThoughtDelta]:
+    def _split(self, text: str) -> list[TextDelta | ThoughtDelta]:
+        pieces: list[TextDelta | ThoughtDelta] = []
         self._held += text
         tag_was_passed = True
         while tag_was_passed:
             if self._closing_tag:
                 thought, tag_was_passed = self._take_thought()
-                yield from [ThoughtDelta(thought)] if thought else []
+                pieces += thought_deltas(thought)
             else:
                 content, tag_was_passed = self._take_content()
-                yield from [TextDelta(content)] if content else []
+                pieces += text_deltas(content)
+        return pieces
 
     def _take_content(self) -> tuple[str, bool]:
         """Content that can go, and whether an opening tag ended it."""
@@ -114,12 +118,11 @@ class ThoughtSplitter:
         self._content_began = self._content_began or bool(content)
         return content
 
-    def _flush(self) -> Iterator[TextDelta | ThoughtDelta]:
+    def _flush(self) -> Sequence[TextDelta | ThoughtDelta]:
         held, self._held = self._held, ""
         if self._closing_tag:
-            yield from [ThoughtDelta(held.rstrip())] if held.strip() else []
-        elif content := self._without_gap(held):
-            yield TextDelta(content)
+            return thought_deltas(held.rstrip())
+        return text_deltas(self._without_gap(held))
 
 
 class ThoughtDropper:

@@ -3,7 +3,7 @@
 What is made for each request or event is a `Struct`, which is made in a fifth of a dataclass's time.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, assert_never
 
@@ -106,10 +106,9 @@ class TextDeltas(TextDelta, frozen=True, gc=False):
     literals: Sequence[bytes]
 
 
-def text_deltas(text: str) -> Iterator[TextDelta]:
+def text_deltas(text: str) -> tuple[TextDelta, ...]:
     """`text` as a delta; none where it is empty."""
-    if text:
-        yield TextDelta(text)
+    return (TextDelta(text),) if text else ()
 
 
 class TextReplaced(msgspec.Struct, frozen=True):
@@ -124,10 +123,9 @@ class ThoughtDelta(msgspec.Struct, frozen=True):
     text: str
 
 
-def thought_deltas(text: str) -> Iterator[ThoughtDelta]:
+def thought_deltas(text: str) -> tuple[ThoughtDelta, ...]:
     """`text` as a delta; none where it is empty."""
-    if text:
-        yield ThoughtDelta(text)
+    return (ThoughtDelta(text),) if text else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ class LongWayReader:
     def paused(self) -> PausedRun | None:
         return self._reader.paused
 
-    def feed(self, event: dify.StreamEvent) -> Iterator[ReplyEvent]:
+    def feed(self, event: dify.StreamEvent) -> Iterable[ReplyEvent]:
         return self._reader.feed(event)
 
     def close(self) -> Iterator[ReplyEvent]:
