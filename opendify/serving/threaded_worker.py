@@ -85,6 +85,7 @@ class ThreadedWorker(ReceivingWorker):
             self._begin(connection)
 
     def _wake_to_begin(self) -> None:
+        # A thread that let the next begin itself would have the main loop, and probes, wait longer.
         self.method_queue.defer(self.begin_next)
 
     def begin_next(self) -> None:

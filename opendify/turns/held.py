@@ -124,25 +124,16 @@ class ConversationTurn:
         self._scope = scope_of(request)
         self._started: ReplyStarted | None = None
         self._next_turn_at = 0.0
-        self._standing = Search(request, tools, self._scope, self._claim).find()
+        self._stand(Search(request, tools, self._scope, self._claim).find())
         if self._standing.row:
             tools.renewal.add(self)
             self._await_turn(self._standing.row)
 
-    @property
-    def user(self) -> str:
-        """See `HeldTurn.user`."""
-        return self._standing.user
-
-    @property
-    def conversation_id(self) -> str | None:
-        """See `HeldTurn.conversation_id`."""
-        return self._standing.conversation_id
-
-    @property
-    def memory_was_lost(self) -> bool:
-        """See `HeldTurn.memory_was_lost`."""
-        return self._standing.memory_was_lost
+    def _stand(self, standing: Standing) -> None:
+        self._standing = standing
+        self.user = standing.user
+        self.conversation_id = standing.conversation_id
+        self.memory_was_lost = standing.memory_was_lost
 
     @property
     def text(self) -> RunText:
@@ -174,11 +165,13 @@ class ConversationTurn:
             self._tools.renewal.remove(self)
             self._store.delete(before.row.id)
         memory_was_lost = bool(before.conversation_id) and not self._request.turn.history
-        self._standing = Standing(
-            self._request.user,
-            shows_history=before.shows_history,
-            recovered=before.recovered,
-            memory_was_lost=memory_was_lost,
+        self._stand(
+            Standing(
+                self._request.user,
+                shows_history=before.shows_history,
+                recovered=before.recovered,
+                memory_was_lost=memory_was_lost,
+            )
         )
         self._started, self._next_turn_at = None, 0.0
         return True
