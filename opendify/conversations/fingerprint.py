@@ -31,13 +31,16 @@ _ADDED_BY_CLIENTS: Mapping[HistoryRole, frozenset[str]] = {
 # An answer may hold a fold of its own; only these are thinking: Open WebUI's, and Dify 0.15's.
 _THINKING_FOLD = re.compile(r"\btype=[\"']?reasoning")
 _THINKING_SUMMARY = re.compile(r"\s*<summary>\s*Thinking\.\.\.", re.IGNORECASE)
-_DATE_WORDS = re.compile(
-    # What each of them begins with: most of a text is passed over by that alone.
-    r"(?=[\dadfjmnopstw星周上下])"
-    r"(?:\d+(?:st|nd|rd|th)?|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
-    r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
-    r"|\b(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|am|pm)\b"
-    r"|星期[一二三四五六日天]|周[一二三四五六日]|[上下]午)",
+_WORD = re.compile(r"\w+")
+_DATES = (
+    "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun "
+    "january february march april may june july august september october november december "
+    "jan feb mar apr jun jul aug sep sept oct nov dec am pm"
+)
+_DATE_WORDS = frozenset(_DATES.split())
+# What may begin one is a set of its own, so that the rest of a long text is passed over.
+_NUMBERS = re.compile(
+    r"[\d星周上下](?:(?<=\d)\d*(?:st|nd|rd|th)?|(?<=星)期[一二三四五六日天]|(?<=周)[一二三四五六日]|(?<=[上下])午)",
     re.IGNORECASE,
 )
 
@@ -140,13 +143,20 @@ def _begun_with(system: str) -> hashlib.blake2b:
     known_by = hashlib.sha256(system.encode("utf-8", "replace")).digest()
     begun = _begun.get(known_by)
     if begun is None:
-        undated = " ".join(_DATE_WORDS.sub("", system).split())
+        undated = " ".join(_undated(system).split())
         begun = hashlib.blake2b(_framed(undated), digest_size=_DIGEST_BYTES)
         remember(_begun, known_by, begun, most=_MOST_PROMPTS)
     return begun
 
 
 _begun: dict[bytes, hashlib.blake2b] = {}
+
+
+def _undated(text: str) -> str:
+    """`text` without digits and date words; few texts hold any of the words, which are found at once."""
+    if words := _DATE_WORDS.intersection(map(str.casefold, _WORD.findall(text))):
+        text = re.sub(rf"\b(?:{'|'.join(sorted(words))})\b", "", text, flags=re.IGNORECASE)
+    return _NUMBERS.sub("", text)
 
 
 def digest_of(*parts: str) -> str:

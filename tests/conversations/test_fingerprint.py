@@ -1,5 +1,6 @@
 """What decides whether Dify has seen a transcript."""
 
+import re
 import time
 from itertools import permutations
 
@@ -11,6 +12,7 @@ from opendify.conversations.fingerprint import (
     MESSAGE_DIGEST_BYTES,
     MOST_RECENT_MESSAGES,
     context_digest,
+    digest_of,
     fingerprint,
 )
 from opendify.translate.turn import HistoryMessage, HistoryRole
@@ -300,6 +302,27 @@ def test_what_stored_conversations_are_found_by_never_changes() -> None:
         context_digest("x" * number, {}, [])
     assert found_by() == "0fc3253d9ef9c0d62ab566a20cb6f5b9"
     assert context_digest("", {}, []).hex() == "7d7d65d2d85e88f690b2395c7a8b378e"
+
+
+# The same as one expression, which takes several times as long. Digests of prompts are stored.
+DATES = re.compile(
+    r"\d+(?:st|nd|rd|th)?|\b(?:mon|tues|wednes|thurs|fri|satur|sun)day\b"
+    r"|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)\b"
+    r"|\b(?:mon|tue|wed|thu|fri|sat|sun|jan|feb|mar|apr|jun|jul|aug|sep|sept|oct|nov|dec|am|pm)\b"
+    r"|星期[一二三四五六日天]|周[一二三四五六日]|[上下]午",
+    re.IGNORECASE,
+)
+PIECES = (
+    "mon Monday MAY sept am day 3 21st 5TH th ٣ é \N{LATIN SMALL LETTER LONG S}un 星期 周 一 天 上 午 _ -"
+)
+
+
+@unhurried
+@given(st.lists(st.sampled_from([*PIECES.split(), " ", "\n"]), max_size=8).map("".join))
+def test_what_is_a_date_stays_the_same_from_release_to_release(prompt: str) -> None:
+    undated = " ".join(DATES.sub("", prompt).split())
+
+    assert context(prompt, {}).hex() == digest_of(undated, "[]", ";")
 
 
 def test_prompt_inputs_and_files_are_kept_apart() -> None:
