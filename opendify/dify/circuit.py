@@ -36,6 +36,11 @@ class Circuit:
         """Whether everybody may pass."""
         return self._open_until is None
 
+    @property
+    def is_untroubled(self) -> bool:
+        """Whether nothing is left to be learned from a call that went well."""
+        return self._open_until is None and not self._failures
+
     def enter(self) -> Pass:
         """Let a call pass; of those that come after the time is over, one is the probe.
 

@@ -96,12 +96,6 @@ class DifyClient:
         """
         self._make_sure_of_server(app)
         limits = self._limits(app)
-        stop_path, user = request.stop_path, request.body["user"]
-
-        def stop(task_id: str) -> None:
-            if stop_path:
-                self._stop(app, stop_path.format(task_id=task_id), user)
-
         if request.goes_on:
             post = RunPost(app, request.path, b"", limits, traceparent=request.traceparent, method="GET")
             exchange = self._httpx_carrier(app).open(post)
@@ -110,6 +104,7 @@ class DifyClient:
                 app, request.path, encode_json(request.body), limits, client_socket, request.traceparent
             )
             exchange = self._carrier_for(app).open(post)
+        stop = partial(self._stop, app, request.stop_path, request.body["user"])
         return EventStream(exchange, limits, self._clock, stop, partial(self._note_contact, app))
 
     def refuse_while_away(self, app: DifyApp) -> None:
@@ -228,10 +223,13 @@ class DifyClient:
             total_seconds=settings.dify_total_timeout_seconds,
         )
 
-    def _stop(self, app: DifyApp, path: str, user: object) -> None:
+    def _stop(self, app: DifyApp, stop_path: str, user: object, task_id: str) -> None:
+        if not stop_path:
+            return
+        path, body = stop_path.format(task_id=task_id), {"user": user}
         try:
             # Whatever the circuit says: the run goes on, and is paid for.
-            response = self._tried_again(app, partial(self._send, app, "POST", path, {"user": user}))
+            response = self._tried_again(app, partial(self._send, app, "POST", path, body))
             if response.status_code >= 400:
                 raise error_from_response(response.status_code, response.content)
         except GatewayError:
@@ -268,6 +266,8 @@ class DifyClient:
 
     def _note_contact(self, app: DifyApp, outcome: GatewayError | None, by: Pass = "ordinary") -> None:
         circuit = self._server(app).circuit
+        if outcome is None and circuit.is_untroubled:
+            return
         was_closed = circuit.is_closed
         has_opened = circuit.report(outcome, by)
         if circuit.is_closed != was_closed:

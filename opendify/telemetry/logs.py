@@ -81,6 +81,19 @@ class JsonFormatter(_Formatter):
         return _json(line)
 
 
+class _Console(logging.StreamHandler[TextIO]):
+    """Requests go to stdout, all else to stderr."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._stdout, self._stderr = sys.stdout, sys.stderr
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.StreamHandler.emit`; who calls it holds the handler's lock."""
+        self.stream = self._stdout if record.name == REQUEST_LOGGER else self._stderr
+        super().emit(record)
+
+
 class _WatchedFile(WatchedFileHandler):
     """As the base, but others may not read the file."""
 
@@ -126,7 +139,7 @@ def configure_logging(level: str, logs: LogSettings | None = None) -> None:
     """
     logs = logs or LogSettings()
     formatter = JsonFormatter() if logs.format == "json" else TextFormatter()
-    handlers = [_to(sys.stderr, _no_requests), _to(sys.stdout, _only_requests)]
+    handlers: list[logging.Handler] = [_Console()]
     if logs.file:
         handlers.append(_to_file(logs.file, logs))
     for handler in handlers:
@@ -148,12 +161,6 @@ def _gather_only_what_is_shown() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def _to(stream: TextIO, chooses: Callable[[logging.LogRecord], bool]) -> logging.Handler:
-    handler = logging.StreamHandler(stream)
-    handler.addFilter(chooses)
-    return handler
-
-
 def _to_file(path: Path, logs: LogSettings) -> logging.Handler:
     """Many processes write it, and one of them puts it aside when it is full: no line is lost."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,14 +176,6 @@ def _to_file(path: Path, logs: LogSettings) -> logging.Handler:
         encoding="utf-8",
         chmod=_MODE,
     )
-
-
-def _only_requests(record: logging.LogRecord) -> bool:
-    return record.name == REQUEST_LOGGER
-
-
-def _no_requests(record: logging.LogRecord) -> bool:
-    return record.name != REQUEST_LOGGER
 
 
 def _extras(record: logging.LogRecord) -> Mapping[str, object]:

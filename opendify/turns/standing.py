@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from opendify.conversations.fingerprint import fingerprint
+from opendify.conversations.fingerprint import Transcript, fingerprint
 from opendify.conversations.identity import Place
 from opendify.conversations.matching import Scope, continued_by_chat
 from opendify.errors import GatewayError, RateLimited
@@ -152,23 +152,24 @@ class Search:
     def _matching(self) -> Standing:
         """In what fits by the rules of `conversations.matching`, if anything does."""
         request, history = self._request, self._request.turn.history
+        shown = fingerprint(history)
         if history:
-            key = match_key(request, self._scope, fingerprint(history), history)
+            key = match_key(request, self._scope, shown, history)
             until = self._tools.now() + CLAIM_SECONDS
             found = self._tools.store.claim_match(key, claim=self._claim, until=until)
             if found:
                 return self._standing(Fit.EXACT, found)
         if self._scope.chat_id:
-            return self._in_chat()
+            return self._in_chat(shown)
         return self._new()
 
-    def _in_chat(self) -> Standing:
+    def _in_chat(self, shown: Transcript) -> Standing:
         request, history = self._request, self._request.turn.history
         heads = self._tools.store.find_by_scope(self._scope.key, _MOST_CONVERSATIONS_OF_A_CHAT)
         self._shows_history = self._shows_history or any(head.shows_history for head in heads)
         sends_whole = request.context.sends_whole_transcripts
         candidates = continued_by_chat(
-            fingerprint(history), heads, self._scope.app_fingerprint, sends_whole_transcripts=sends_whole
+            shown, heads, self._scope.app_fingerprint, sends_whole_transcripts=sends_whole
         )
         for each in candidates:
             # A lone message goes on with whatever Dify holds; a window must still be what it has seen.

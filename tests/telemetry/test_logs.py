@@ -143,7 +143,7 @@ from pathlib import Path
 from opendify.settings.logs import LogSettings
 from opendify.telemetry.logs import configure_logging
 configure_logging("info", LogSettings(file=Path(sys.argv[1]), file_max_megabytes=1, file_backup_count=9))
-logging.getLogger().handlers[:2] = []
+logging.getLogger().handlers[:-1] = []
 children = []
 for worker in range(4):
     child = os.fork()
