@@ -6,7 +6,6 @@ As Gunicorn's own, which does more for each request and for each of its headers.
 import functools
 import io
 import re
-import socket
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
@@ -137,10 +136,8 @@ class PlainAnswer(wsgi.Response):
     Heads that hold nothing unusual are looked at in one go; Gunicorn's own code looks at all others.
     """
 
-    def __init__(self, request: Request, sock: socket.socket, cfg: Config) -> None:
-        super().__init__(request, sock, cfg)
-        self._lines = ""
-        self._unsent = b""
+    _lines = ""
+    _unsent = b""
 
     def start_response(  # type: ignore[override] # Apps give a list.
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -181,7 +178,7 @@ class PlainAnswer(wsgi.Response):
             return "".join(self.default_headers())
         major, minor = self.req.version or (1, 1)
         first = f"{major}.{minor} {self.status}\r\nServer: {self.version}"
-        return _first_lines(first, int(time.time()), is_last=self.should_close(), is_chunked=self.chunked)
+        return _first_lines(first, int(time.time()), self.should_close(), self.chunked)
 
     def sendfile(self, respiter: wsgi.FileWrapper) -> bool:  # noqa: ARG002 - The base's signature.
         """Never: the socket does not block, and all goes through `write`."""
@@ -232,7 +229,7 @@ def _code_of_plain(status: str) -> int | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _first_lines(version_to_server: str, now: int, *, is_last: bool, is_chunked: bool) -> str:
+def _first_lines(version_to_server: str, now: int, is_last: bool, is_chunked: bool, /) -> str:
     """As Gunicorn writes them, once a second for each kind of answer."""
     framing = "Transfer-Encoding: chunked\r\n" if is_chunked else ""
     date, connection = formatdate(now, usegmt=True), "close" if is_last else "keep-alive"

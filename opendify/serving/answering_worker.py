@@ -7,7 +7,7 @@ from gunicorn.http.message import Request
 from gunicorn.http.wsgi import Response
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from opendify.serving.answering import PlainAnswer, cached, request_environ
+from opendify.serving.answering import PlainAnswer, request_environ
 from opendify.serving.base_worker import BaseWorker
 from opendify.serving.connection import Connection
 
@@ -19,7 +19,7 @@ class AnsweringWorker(BaseWorker, ThreadWorker):
         """As in the base class, in fewer steps where all of the request is there."""
         if not isinstance(conn, Connection) or conn.environ is None or not conn.parser.has_body:
             return bool(super().handle_request(req, conn))
-        answer = PlainAnswer(req, conn.sock, cached(self.cfg))
+        answer = PlainAnswer(req, conn.sock, conn.parser.cfg)
         self._count_request(answer)
         began_at = time.monotonic()
         environ = request_environ(conn.environ, req, conn.parser.take_body())

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from opendify.telemetry.requests import begin_answer
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -26,7 +28,7 @@ class Head(msgspec.Struct):
 
 
 class Heads:
-    """Shows each head to its rules, in their order, which may change it."""
+    """Shows each head to its rules, in their order, which may change it; `app` observes its requests."""
 
     def __init__(self, app: "WSGIApplication", *rules: Callable[[Head], None]) -> None:
         self._app = app
@@ -36,7 +38,7 @@ class Heads:
         """See PEP 3333."""
 
         def start(status: str, headers: Fields, exc_info: "ExcInfo | None" = None, /) -> Write:
-            head = Head(environ, headers, start_response)
+            head = Head(environ, [*headers, *begin_answer(environ, status)], start_response)
             for rule in self._rules:
                 rule(head)
             return start_response(status, head.headers, exc_info)

@@ -47,7 +47,8 @@ class Turnstile(Generic[_Request]):
             return None
         with self._lock:
             now = self._clock()
-            self._forget_slow(now)
+            if self._beginning:
+                self._forget_slow(now)
             joined_at, request = self._waiting[0]
             if len(self._beginning) >= self._most_at_once and now < joined_at + _LONGEST_WAIT_SECONDS:
                 return None

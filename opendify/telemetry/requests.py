@@ -20,16 +20,13 @@ _MORE_HEADERS: Final = "opendify.more_headers"
 _AT_END: Final = "opendify.at_end"
 _CONTEXT: Final = tuple((name, f"HTTP_{name.upper()}") for name in CONTEXT_HEADERS)
 
-Write = Callable[[bytes], object]
-"""What a WSGI server gives; named, since each run of a `def` within a function makes its annotations anew."""
-
 _at_hand: ContextVar["WSGIEnvironment"] = ContextVar("request at hand")
 
 logger = logging.getLogger(REQUEST_LOGGER)
 
 
 class ObservedRequests:
-    """WSGI middleware: every answer, errors included, has its `x-request-id`; its end is counted and told."""
+    """WSGI middleware: the end of every answer, errors included, is counted and told."""
 
     def __init__(self, app: "WSGIApplication", tracing: Tracing | None = None) -> None:
         self._app = app
@@ -37,18 +34,10 @@ class ObservedRequests:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """See PEP 3333."""
-        observed = environ[_OBSERVATION] = self._begin(environ)
-
-        def start(status: str, headers: list[tuple[str, str]], *exc_info: object) -> Write:
-            observed.status = int(status[:3])
-            observed.first_byte_at = time.monotonic()
-            more = environ.get(_MORE_HEADERS, ())
-            headers = [*headers, *more, ("x-request-id", observed.request_id)]
-            return start_response(status, headers, *exc_info)  # type: ignore[arg-type] # Passed on as it came.
-
+        environ[_OBSERVATION] = self._begin(environ)
         token = _at_hand.set(environ)
         try:
-            return _ObservedAnswer(self._app(environ, start), environ)
+            return _ObservedAnswer(self._app(environ, start_response), environ)
         except BaseException:
             _give_back(environ)
             raise
@@ -105,6 +94,14 @@ def observation() -> Observation:
     """That of the request at hand."""
     observed: Observation = _at_hand.get()[_OBSERVATION]
     return observed
+
+
+def begin_answer(environ: "WSGIEnvironment", status: str) -> list[tuple[str, str]]:
+    """The head of a request's answer is there: what else it is to hold, its `x-request-id` at least."""
+    observed: Observation = environ[_OBSERVATION]
+    observed.status = int(status[:3])
+    observed.first_byte_at = time.monotonic()
+    return [*environ.get(_MORE_HEADERS, ()), ("x-request-id", observed.request_id)]
 
 
 def add_headers(headers: Mapping[str, str]) -> None:
