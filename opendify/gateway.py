@@ -23,7 +23,7 @@ from opendify.paused_runs import PausedRuns
 from opendify.records import Caller, Clock
 from opendify.run_opener import RunOpener, RunTools
 from opendify.runs.drain import Drain
-from opendify.runs.fallbacks import Candidate, begin_first
+from opendify.runs.fallbacks import Candidate, Fallbacks
 from opendify.runs.metered import metered
 from opendify.runs.observed import observe_end, observe_start
 from opendify.runs.opening import Opening
@@ -279,11 +279,11 @@ class Gateway:
         person.observation.model = app.name
         files = self._files.take(turn.attachments, person.caller, partial(self._look_up, person))
         turn = structs.replace(turn, attachments=()) if turn.attachments else turn
-        return begin_first(
-            [
-                Candidate(each.name, partial(self._begin_tries, each, turn, files, person))
-                for each in self._apps_for(app, person)
-            ],
+        apps = self._apps_for(app, person)
+        if len(apps) == 1:
+            return self._begin_tries(app, turn, files, person)
+        return Fallbacks(
+            [Candidate(each.name, partial(self._begin_tries, each, turn, files, person)) for each in apps],
             after_failed_runs=app.fallback_on == "failed",
             opening=opening,
             request_id=person.observation.request_id,

@@ -27,19 +27,6 @@ class Candidate(msgspec.Struct, frozen=True):
     begin: Callable[[], ReplySource]
 
 
-def begin_first(
-    candidates: Sequence[Candidate],
-    *,
-    after_failed_runs: bool = False,
-    opening: Opening | None = None,
-    request_id: str = "",
-) -> ReplySource:
-    """What answers; one that nobody can take over from needs nobody who looks after it. See `Fallbacks`."""
-    if len(candidates) == 1:
-        return candidates[0].begin()
-    return Fallbacks(candidates, after_failed_runs=after_failed_runs, opening=opening, request_id=request_id)
-
-
 class Fallbacks:
     """The answer of the first model that gives one; what a client was given is never taken back.
 

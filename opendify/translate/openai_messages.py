@@ -54,19 +54,18 @@ def read_messages(
     """See `read_turn`; `param` is the name of `messages`, behind `earlier` ones that are only known here."""
     newest = _index_of_newest(messages, goes_on=bool(earlier))
     known = [*earlier, *messages]
-    if newest is not None:
-        del known[len(earlier) + newest]
+    asked = None if newest is None else known.pop(len(earlier) + newest)
     system = [_text(message) for message in known if message.role in _SYSTEM_ROLES]
     history = [message for message in known if message.role in _HISTORY_ROLES]
-    attachments = _attachments(messages[newest], f"{param}[{newest}]") if newest is not None else ()
+    attachments = _attachments(asked, f"{param}[{newest}]") if asked else ()
     return Turn(
-        query=_query(messages, newest, bool(attachments), param),
+        query=_query(asked, f"{param}[{newest}]", has_files=bool(attachments)),
         history=tuple(filter(None, map(_history_message, history))),
         system="\n\n".join(filter(None, [instructions, *system])),
         attachments=attachments,
         inputs=request.inputs or {},
         stop=tuple(filter(None, request.stop or ())),
-        newest=None if newest is None else _history_message(messages[newest]),
+        newest=_history_message(asked) if asked else None,
     )
 
 
@@ -104,17 +103,17 @@ def _index_of_newest(messages: Sequence[ChatMessage], *, goes_on: bool) -> int |
     return last if last > spoken[-1] and _text(messages[last]).strip() else None
 
 
-def _query(messages: Sequence[ChatMessage], newest: int | None, has_files: bool, param: str) -> str:
-    if newest is None:
+def _query(asked: ChatMessage | None, param: str, *, has_files: bool) -> str:
+    if asked is None:
         return QUERY_TO_CONTINUE
-    text = _text(messages[newest])
+    text = _text(asked)
     if text.strip():
         return text
     if has_files:
         return QUERY_FOR_FILES
-    if messages[newest].role in {"tool", "function"}:
+    if asked.role in {"tool", "function"}:
         return QUERY_TO_CONTINUE
-    path = f"{param}[{newest}].content"
+    path = f"{param}.content"
     raise InvalidRequest(f"Invalid '{path}': the newest message is empty.", param=path, code="invalid_value")
 
 
