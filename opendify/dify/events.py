@@ -44,7 +44,6 @@ class EventStream:
     """The events of one run; whoever opened it closes it."""
 
     _head: Head | None = None
-    _head_at = 0.0
     _is_stream = False
     _failure: GatewayError | None = None
     _connection_broke = False
@@ -78,6 +77,8 @@ class EventStream:
         self._error_body = bytearray()
         self._began_at = self._last_byte_at = clock()
         self._ends_at = self._began_at + limits.total_seconds
+        # The nearest limit; pings count as bytes, but not as a first event.
+        self._due_at = min(self._began_at + limits.first_event_seconds, self._ends_at)
 
     def read(self, timeout_seconds: float) -> list[StreamEvent] | None:
         """All events that came with the next read; empty after silence or a ping; None at the end.
@@ -87,7 +88,7 @@ class EventStream:
                 event, or took longer than a limit. Events before it were given first.
         """
         if self._failure is None and not self._at_end:
-            events = self._receive(min(timeout_seconds, self._seconds_left()))
+            events = self._receive(min(timeout_seconds, self._due_at - self._clock()))
             # Where there is an event, only the run as a whole may have taken too long.
             if not events or self._last_byte_at >= self._ends_at:
                 self._check_limits()
@@ -160,20 +161,22 @@ class EventStream:
         if not items:
             return []
         self._last_byte_at = self._clock()
-        if len(items) == 1:
-            events = self._take(items[0])
-        else:
-            events = [event for item in items for event in self._take(item)]
-        if events:
+        events: list[StreamEvent] = []
+        for item in items:
+            events += self._take(item)
+        if events or self._had_event:
             self._had_event = True
+            self._due_at = min(self._last_byte_at + self._limits.idle_seconds, self._ends_at)
         return events
 
     def _take(self, item: Arrival) -> list[StreamEvent]:
         if self._is_stream and type(item) is bytes and self._failure is None:
             return self._decode(item)
         if isinstance(item, Head):
-            self._head, self._head_at = item, self._clock()
+            self._head = item
             self._is_stream = _announces_stream(item)
+            if not self._is_stream:
+                self._due_at = self._last_byte_at + _ERROR_BODY_SECONDS
             if item.status < 500:
                 self._on_contact(None)
         elif item is None:
@@ -204,14 +207,6 @@ class EventStream:
             self._task_id = next(filter(None, ids), None)
         return events
 
-    def _seconds_left(self) -> float:
-        """Until the nearest limit; pings count as bytes, but not as a first event."""
-        if self._head and not self._is_stream:
-            return self._head_at + _ERROR_BODY_SECONDS - self._clock()
-        first, idle = self._limits.first_event_seconds, self._limits.idle_seconds
-        waiting_until = self._last_byte_at + idle if self._had_event else self._began_at + first
-        return min(waiting_until, self._ends_at) - self._clock()
-
     def _check_limits(self) -> None:
         if self._failure is None:
             self._failure = self._slow_error() or self._exceeded_limit()
@@ -221,7 +216,7 @@ class EventStream:
         head = self._head
         if head is None or self._is_stream or self._at_end:
             return None
-        too_slow = self._clock() >= self._head_at + _ERROR_BODY_SECONDS
+        too_slow = self._clock() >= self._due_at
         return error_from_response(head.status, bytes(self._error_body)) if too_slow else None
 
     def _exceeded_limit(self) -> DifyTimeout | None:
@@ -233,7 +228,7 @@ class EventStream:
         if not self._had_event and elapsed >= limits.first_event_seconds:
             return DifyTimeout(f"Dify did not begin to answer within {limits.first_event_seconds:g} seconds")
         # Time that a slow client took is not Dify's silence.
-        if self._had_event and self._was_silent and self._seconds_left() <= 0:
+        if self._had_event and self._was_silent and self._clock() >= self._due_at:
             return DifyTimeout(f"Dify fell silent for {limits.idle_seconds:g} seconds")
         return None
 

@@ -76,7 +76,7 @@ class ReplyStream:
     def _next_piece(self) -> bytes:
         pieces = []
         try:
-            for event in self._run.read(self._seconds_to_wait()):
+            for event in self._run.read(max(0.0, self._silent_until - self._clock())):
                 if type(event) is not TextDelta and type(event) is not TextDeltas:
                     self._note(event)
                 pieces.append(self._writer.feed(event))
@@ -103,11 +103,8 @@ class ReplyStream:
             return error
         return _BrokenOff(b"".join(pieces) + self._writer.fail(error))
 
-    def _seconds_to_wait(self) -> float:
-        return max(0.0, self._silent_until - self._clock())
-
     def _sign_of_life(self) -> bytes:
-        if self._seconds_to_wait() > 0:
+        if self._clock() < self._silent_until:
             return b""
         return KEEP_ALIVE if self._has_written else self._writer.open()
 

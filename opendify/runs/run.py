@@ -103,7 +103,8 @@ class Run:
             ClientLeft: Nobody waits for the answer any more.
             Draining: The process must end.
         """
-        self._look_for_client(now_and_then=True)
+        if self._clock() >= self._looked_at + _WATCH_SECONDS:
+            self._look_for_client()
         try:
             events = self._open.events.read(min(timeout_seconds, _LONGEST_WAIT_SECONDS))
         except ConversationNotFound:
@@ -230,11 +231,8 @@ class Run:
         self._was_begun_anew, self._began, self._was_accepted = True, None, False
         return self._open_run(place)
 
-    def _look_for_client(self, *, now_and_then: bool = False) -> None:
-        now = self._clock()
-        if now_and_then and now < self._looked_at + _WATCH_SECONDS:
-            return
-        self._looked_at = now
+    def _look_for_client(self) -> None:
+        self._looked_at = self._clock()
         if self._client.is_gone():
             raise ClientLeft("The client closed the connection before the answer was whole")
         self._drain.cut_short()
