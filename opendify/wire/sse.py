@@ -88,9 +88,9 @@ def encode_json(shape: object) -> bytes:
     except UnicodeEncodeError:
         finite = json.loads(json.dumps(shape), parse_constant=lambda _: None)
         return json.dumps(finite, separators=(",", ":")).encode("ascii")
-    if encoded.find(b"\xc2\x85") >= 0 or encoded.find(b"\xe2\x80") >= 0:
-        return _escape_line_ends(encoded)
-    return encoded
+    if encoded.isascii() or (encoded.find(b"\xc2\x85") < 0 and encoded.find(b"\xe2\x80") < 0):
+        return encoded
+    return _escape_line_ends(encoded)
 
 
 def encode_text(text: str) -> bytes:
