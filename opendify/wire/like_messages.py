@@ -24,7 +24,9 @@ class LikeMessages:
     def __init__(self) -> None:
         self._tries_left = _MOST_TRIES
         self._like: Message | None = None
-        self._before = self._after = b""
+        # What stands before and behind the text, where the text stands, and how many bytes are none of it.
+        self._around = b"", b""
+        self._inside = slice(0)
         self._size_around = 0
         self._latest: tuple[bytes, Message] | None = None
         self._latest_begins = b""
@@ -52,13 +54,14 @@ class LikeMessages:
         before, text, after = payload.rpartition(encode_json(message.answer))
         if text and _holds_the_answer(before, after, message):
             self._like = message
-            self._before, self._after = b'data: %b"' % before, b'"%b\n\n' % after
-            self._size_around = len(self._before) + len(self._after)
+            before, after = self._around = b'data: %b"' % before, b'"%b\n\n' % after
+            self._inside = slice(len(before), -len(after))
+            self._size_around = len(before) + len(after)
 
     def read_one(self, chunk: bytes) -> Messages | None:
         """The only message of `chunk`, which begins with an event; None where it is anything else."""
-        literal = chunk.removeprefix(self._before).removesuffix(self._after)
-        if self._like is None or len(chunk) - len(literal) != self._size_around:
+        literal = chunk[self._inside]
+        if self._like is None or literal.join(self._around) != chunk:
             return None
         text = _plain_text(literal)
         return Messages(text, (literal,), self._like) if text else None
@@ -69,8 +72,8 @@ class LikeMessages:
             self._look_at(*self._latest)
         if self._like is None:
             return None, chunk
-        *events, rest = chunk.split(self._after)
-        before = self._before
+        before, after = self._around
+        *events, rest = chunk.split(after)
         texts = [event.removeprefix(before) for event in events]
         joined = b"".join(texts)
         if len(chunk) - len(joined) - len(rest) != len(texts) * self._size_around or b"" in texts:
@@ -80,7 +83,8 @@ class LikeMessages:
         return (Messages(text, texts, self._like), rest) if text else (None, chunk)
 
     def _knows(self, event: bytes) -> bool:
-        return self._like is not None and event.startswith(self._before) and event.endswith(self._after)
+        before, after = self._around
+        return self._like is not None and event.startswith(before) and event.endswith(after)
 
 
 def _plain_text(literal: bytes) -> str | None:
