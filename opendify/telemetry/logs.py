@@ -58,9 +58,8 @@ class TextFormatter(_Formatter):
         at = f"{_second(int(record.created))},{int(record.msecs):03d}"
         values = _values(_extras(record))
         line = f"{at} - {record.levelname} - {record.getMessage()}{' ' if values else ''}{values}"
-        if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return f"{line}\n{record.stack_info}" if record.stack_info else line
+        exception = self.formatException(record.exc_info) if record.exc_info else None
+        return "\n".join([line, *filter(None, (exception, record.stack_info))])
 
 
 class JsonFormatter(_Formatter):

@@ -48,6 +48,13 @@ def test_a_line_for_people() -> None:
     )
 
 
+def test_what_is_asked_for_besides_stands_below_the_line() -> None:
+    plain = TextFormatter().format(record_of())
+
+    assert TextFormatter().format(record_of(exc_info=(None, None, None))) == plain
+    assert TextFormatter().format(record_of(stack_info="Stack:\n  here")) == f"{plain}\nStack:\n  here"
+
+
 def test_a_line_for_programs() -> None:
     assert json.loads(JsonFormatter().format(record_of())) == {
         "time": "2027-01-15T08:00:00.250Z",
