@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol, Self
 
+from opendify.kernel import KernelSocket
+
 # So long may one wait last before life is shown and the time is looked at.
 _STEP_SECONDS: Final = 0.5
 # The kernel would hold megabytes for a client that does not read; this is beside what is on its way to it.
@@ -20,7 +22,7 @@ LARGE_STEP_BYTES: Final = 4_194_304
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
-class ClientSocket(socket.socket):
+class ClientSocket(KernelSocket):
     """Gives up on a client that takes nothing of what it is sent for `write_seconds`.
 
     Where Gunicorn asks it to block it blocks in steps, and calls `beat` between them.

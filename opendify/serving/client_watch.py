@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from opendify.kernel import is_ready
+from opendify.kernel import KernelSocket, is_ready
 from opendify.records import NOBODY, Client
 
 # A client that closed, or shut its sending side down; SDKs and proxies do neither while they wait.
@@ -24,7 +24,7 @@ def client_of(environ: Mapping[str, object]) -> Client:
     if isinstance(known, Client):
         return known
     sockets = (environ.get(key) for key in _SOCKET_KEYS)
-    connection = next((each for each in sockets if isinstance(each, socket.socket)), None)
+    connection = next((each for each in sockets if isinstance(each, (socket.socket, KernelSocket))), None)
     if connection is None:
         return NOBODY
     heartbeat = environ.get(HEARTBEAT)

@@ -1,46 +1,44 @@
-"""Gunicorn's gevent worker with the deadlines that its own lacks.
+"""The threaded worker with greenlets in place of threads.
 
 To be imported only where everything was patched before; see `gunicorn_config.py`.
 """
 
 import warnings
-from typing import Any
+from types import FrameType
 
+import gevent
+from gevent import monkey
 from gevent.monkey import MonkeyPatchWarning
-from gunicorn.http.message import Request
-from gunicorn.workers.ggevent import GeventWorker as GunicornsGeventWorker
 
-from opendify.serving.base_worker import BaseWorker
-from opendify.serving.client_socket import PacedSocket
+from opendify.serving.greenlets import AnsweringGreenlets
+from opendify.serving.threaded_worker import ThreadedWorker
 
 
-class GeventWorker(BaseWorker, GunicornsGeventWorker):
-    """Lets no client take for ever over its request or its answer."""
+class GeventWorker(ThreadedWorker):
+    """As many requests as it has connections may be answered at once.
 
-    def patch(self) -> None:
+    Waiting in its main loop, and in its answers, is waiting in gevent's.
+    """
+
+    def init_process(self) -> None:
         """As in the base class; the master has patched all but what it needs itself."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", MonkeyPatchWarning)
-            super().patch()
+            monkey.patch_all()
+        gevent.reinit()
+        # Not before: as many connections again may be kept as `__init__` found room for.
+        self.cfg.set("threads", self.worker_connections)
+        super().init_process()
 
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+    def answering_threads(self) -> AnsweringGreenlets:
         """As in the base class."""
-        if not self.cfg.is_ssl:
-            client = PacedSocket.around(client, write_seconds=self.limits.write_seconds)
-            client.waits_until = self.waits_until
-            client.expect_head(self.limits.head_seconds, self.limits.head_seconds)
-        super().handle(listener, client, addr)
+        return AnsweringGreenlets(self.cfg.threads)
 
-    def handle_request(self, listener_name: Any, req: Request, sock: Any, addr: Any) -> bool:
-        """As in the base class."""
-        if not isinstance(sock, PacedSocket):
-            return super().handle_request(listener_name, req, sock, addr)
-        sock.expect_body(self.limits.body_seconds)
-        try:
-            goes_on = super().handle_request(listener_name, req, sock, addr)
-        finally:
-            sock.expect_head(self.cfg.keepalive, self.limits.head_seconds)
-        if not self.alive:
-            # An answer that hung was broken off, and Gunicorn would wait for a next request.
-            raise StopIteration
-        return goes_on
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - Gunicorn's signature.
+        """As in the base class, which would break off whatever runs when the signal comes."""
+        self.alive = False
+        gevent.spawn(self.cfg.worker_int, self)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """As in the base class, which may have to wait."""
+        gevent.spawn(super().handle_usr1, sig, frame)

@@ -13,7 +13,7 @@ from opendify.serving.base_worker import LINGER_SECONDS
 from opendify.serving.connection import Connection, is_writable
 from opendify.serving.pipelining import PipelineLine
 from opendify.serving.receiving_worker import RECEIVE_BYTES, SWEEP_SECONDS, ReceivingWorker
-from opendify.serving.threads import AnsweringThreads
+from opendify.serving.threads import Answerers, AnsweringThreads
 from opendify.serving.turnstile import Turnstile
 
 # Of the requests that bring a body; all others are answered at once.
@@ -41,7 +41,7 @@ class ThreadedWorker(ReceivingWorker):
         """How many those are."""
         return len(self._answering) + len(self._line)
 
-    def answering_threads(self) -> AnsweringThreads:
+    def answering_threads(self) -> Answerers:
         """Those that serve connections of ours; Gunicorn's own executor serves the others."""
         threads = AnsweringThreads(self.cfg.threads)
         atexit.register(threads.end)

@@ -3,8 +3,22 @@
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 Work = Callable[[], None]
+
+
+class Answerers(Protocol):
+    """Who does a worker's work beside its main loop."""
+
+    def submit(self, work: Work) -> None:
+        """Have `work`, which raises nothing, done by whoever is free next."""
+        ...
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there is work that waits for somebody to be free."""
+        ...
 
 
 class AnsweringThreads:
