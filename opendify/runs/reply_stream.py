@@ -77,7 +77,7 @@ class ReplyStream:
         pieces = []
         try:
             for event in self._run.read(max(0.0, self._silent_until - self._clock())):
-                if type(event) is not TextDelta and type(event) is not TextDeltas:
+                if type(event) is not TextDeltas and type(event) is not TextDelta:
                     self._note(event)
                 pieces.append(self._writer.feed(event))
         except GatewayError as error:
