@@ -14,8 +14,7 @@ from opendify.wire.sse import encode_json
 _KINDS: Final = {kind.__name__: kind for kind in get_args(ReplyEvent)}
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """`failure` is None where `events` are a whole answer."""
 
     events: Sequence[ReplyEvent] = ()

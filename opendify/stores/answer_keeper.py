@@ -4,8 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import msgspec
 
 from opendify.records import Clock
 from opendify.stores.answers import NOT_KEPT, AnswerStore, StoredAnswer
@@ -28,8 +29,7 @@ _Otherwise = TypeVar("_Otherwise")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class NewRequest:
+class NewRequest(msgspec.Struct, frozen=True):
     """A request that may begin; see `StoredAnswer`. `anew` is one that looks for no other under its key."""
 
     id: str

@@ -1,15 +1,15 @@
 """What is kept of requests that a client may repeat: that they began, and for a while how they ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 NOT_KEPT = b""
 """The outcome of a request that ended, and how is not known any more: it took too much room."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
+class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One request under the key by which its repeats find it, and its outcome.
 
     `id` is the one that the client sees in the answer; nobody but the request's holder

@@ -126,5 +126,5 @@ class PostgresAnswers:
 def _first(rows: Sequence[tuple[object, ...]]) -> StoredAnswer | None:
     if not rows:
         return None
-    names = StoredAnswer.__dataclass_fields__
+    names = StoredAnswer.__struct_fields__
     return msgspec.convert(dict(zip(names, rows[0], strict=True)), StoredAnswer, builtin_types=(bytes,))

@@ -202,6 +202,6 @@ def _read(answer: object) -> StoredAnswer | None:
     if not isinstance(answer, list):
         return None
     *texts, outcome = answer
-    row = dict(zip(StoredAnswer.__dataclass_fields__, texts, strict=False))
+    row = dict(zip(StoredAnswer.__struct_fields__, texts, strict=False))
     outcome = outcome if outcome is None else str(outcome).encode()
     return msgspec.convert({**row, "outcome": outcome}, StoredAnswer, strict=False, builtin_types=(bytes,))

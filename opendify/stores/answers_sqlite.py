@@ -3,17 +3,18 @@
 # ruff: noqa: S608 - statements are put together of constants only.
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
+import msgspec
+
 from opendify.records import Clock
 from opendify.stores.answers import StoredAnswer
 from opendify.stores.rows import storable_text
-from opendify.stores.sqlite_file import SQLiteFile
+from opendify.stores.sqlite_file import SQLiteFile, Values
 
 STEPS: Final[tuple[tuple[str, ...], ...]] = (
     (
@@ -35,21 +36,22 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
 # What is deleted is overwritten: an answer is a person's.
 _PRAGMAS: Final = ("PRAGMA secure_delete = ON",)
 
-_NAMES: Final = tuple(field.name for field in fields(StoredAnswer))
+_NAMES: Final = StoredAnswer.__struct_fields__
 _COLUMNS: Final = ", ".join(_NAMES)
-_BEGIN: Final = f"INSERT INTO answers ({_COLUMNS}) VALUES ({', '.join(f':{name}' for name in _NAMES)})"
+_BEGIN: Final = f"INSERT INTO answers ({_COLUMNS}) VALUES ({', '.join('?' for _ in _NAMES)})"
+_FORGET: Final = "DELETE FROM answers WHERE id = ?"
 _NEWEST: Final = f"""
     SELECT {_COLUMNS} FROM answers WHERE key = :key AND expires_at > :now
     ORDER BY begun_at DESC, rowid DESC LIMIT 1
 """
-_FIND: Final = f"SELECT {_COLUMNS} FROM answers WHERE id = :id AND expires_at > :now"
+_FIND: Final = f"SELECT {_COLUMNS} FROM answers WHERE id = ? AND expires_at > ?"
 _RENEW: Final = """
     UPDATE answers SET claimed_until = :claimed_until, expires_at = :expires_at
     WHERE id = :id AND outcome IS NULL AND expires_at > :now
 """
 _FINISH: Final = """
-    UPDATE answers SET outcome = :outcome, expires_at = :expires_at
-    WHERE id = :id AND outcome IS NULL AND expires_at > :now
+    UPDATE answers SET outcome = ?, expires_at = ?
+    WHERE id = ? AND outcome IS NULL AND expires_at > ?
 """
 _DROP_THE_OLDEST: Final = """
     UPDATE answers SET outcome = x'' WHERE rowid IN (
@@ -69,7 +71,7 @@ class SQLiteAnswers:
         self._file = SQLiteFile(path, STEPS, busy_timeout_seconds, clock, pragmas=_PRAGMAS)
 
     def begin(self, answer: StoredAnswer, *, now: float, anew: bool) -> StoredAnswer | None:
-        row = {name: getattr(answer, name) for name in _NAMES} | {"user": storable_text(answer.user)}
+        row = msgspec.structs.astuple(msgspec.structs.replace(answer, user=storable_text(answer.user)))
         if anew:
             self._write(_BEGIN, row)
             return None
@@ -77,14 +79,13 @@ class SQLiteAnswers:
             known = connection.execute(_NEWEST, {"key": answer.key, "now": now}).fetchone()
             if known is None:
                 # A repeat may be noted under the id of one that never began, and has expired since.
-                connection.execute("DELETE FROM answers WHERE id = :id", row)
+                connection.execute(_FORGET, (answer.id,))
                 connection.execute(_BEGIN, row)
         return known and _read(known)
 
     def find(self, id: str, *, now: float) -> StoredAnswer | None:
-        with self._file.reading() as connection:
-            found = connection.execute(_FIND, {"id": id, "now": now}).fetchone()
-        return found and _read(found)
+        found, _ = self._file.run(_FIND, (id, now))
+        return _read(found[0]) if found else None
 
     def renew(self, ids: Sequence[str], *, now: float, claimed_until: float, expires_at: float) -> None:
         times = {"now": now, "claimed_until": claimed_until, "expires_at": expires_at}
@@ -92,15 +93,15 @@ class SQLiteAnswers:
             connection.executemany(_RENEW, [{"id": each, **times} for each in ids])
 
     def finish(self, id: str, outcome: bytes, *, now: float, expires_at: float) -> None:
-        self._write(_FINISH, {"id": id, "outcome": outcome, "now": now, "expires_at": expires_at})
+        self._write(_FINISH, (outcome, expires_at, id, now))
 
     def forget(self, id: str) -> None:
-        self._write("DELETE FROM answers WHERE id = :id", {"id": id})
+        self._write(_FORGET, (id,))
 
     def delete_of_user(self, user: str) -> int:
         if not self._file.path.exists():
             return 0
-        deleted = self._write("DELETE FROM answers WHERE user = :user", {"user": storable_text(user)})
+        deleted = self._write("DELETE FROM answers WHERE user = ?", (storable_text(user),))
         self._overwrite_the_log()
         return deleted
 
@@ -120,10 +121,9 @@ class SQLiteAnswers:
     def close(self) -> None:
         self._file.close()
 
-    def _write(self, statement: str, values: Mapping[str, object]) -> int:
-        with self._file.reading() as connection:
-            # One statement is a transaction by itself, and waits for its turn by itself.
-            return connection.execute(statement, values).rowcount
+    def _write(self, statement: str, values: Values) -> int:
+        _, changed = self._file.run(statement, values)
+        return changed
 
     def _overwrite_the_log(self) -> None:
         """Write what was deleted to the file as well; until then its pages are in the log beside it."""
@@ -140,5 +140,4 @@ def _size(connection: sqlite3.Connection) -> int:
 
 
 def _read(row: tuple[object, ...]) -> StoredAnswer:
-    # Every column has the field's own type.
-    return StoredAnswer(**dict(zip(_NAMES, row, strict=True)))  # type: ignore[arg-type]
+    return msgspec.convert(dict(zip(_NAMES, row, strict=True)), StoredAnswer, builtin_types=(bytes,))

@@ -3,8 +3,10 @@
 # ruff: noqa: A002 - the arguments are named by the Protocol.
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import RLock
+
+from msgspec.structs import replace
 
 from opendify.stores import StoreUnavailable
 from opendify.stores.answers import NOT_KEPT, StoredAnswer
@@ -74,4 +76,4 @@ class MemoryAnswers:
         with self._lock:
             row = self.find(id, now=now)
             if row and row.outcome is None:
-                self.rows[id] = replace(row, **fields)  # type: ignore[arg-type] # By name.
+                self.rows[id] = replace(row, **fields)

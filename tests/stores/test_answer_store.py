@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 import pytest
 import redis
+from msgspec.structs import replace
 
 from opendify.conversation_admin.administration import open_configured_answers
 from opendify.settings import SettingsError
@@ -45,7 +45,7 @@ def answer(
         claimed_until=NOW + 20,
         expires_at=NOW + 80,
     )
-    return replace(row, **fields)  # type: ignore[arg-type] # By name.
+    return replace(row, **fields)
 
 
 @pytest.fixture(params=SHARED)
