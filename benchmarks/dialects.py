@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -58,14 +58,26 @@ class Dialect:
         return json.dumps(self.build_body(model, f"{prompt}{directive}", whole)).encode()
 
 
-def build_request(door: Door, directive: Directive, *, whole: bool, prompt_bytes: int = 0) -> bytes:
-    """A request's bytes."""
+# What OpenAI's Python SDK says of itself; the count of its tries asks for care with each of them.
+_OF_THE_SDK: Final = (
+    "Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nUser-Agent: OpenAI/Python 3.54.0\r\n"
+    "X-Stainless-Lang: python\r\nX-Stainless-Package-Version: 3.54.0\r\nX-Stainless-OS: Linux\r\n"
+    "X-Stainless-Arch: x64\r\nX-Stainless-Runtime: CPython\r\nX-Stainless-Runtime-Version: 3.11.7\r\n"
+    "X-Stainless-Async: false\r\nX-Stainless-Retry-Count: 0\r\nX-Stainless-Read-Timeout: 600\r\n"
+)
+
+
+def build_request(
+    door: Door, directive: Directive, *, whole: bool, prompt_bytes: int = 0, by_sdk: bool = False
+) -> bytes:
+    """A request's bytes; `by_sdk` adds the headers that OpenAI's SDK sends."""
     content = DIALECTS[door.dialect].build_content(
         directive, whole=whole, model=door.model, prompt_bytes=prompt_bytes
     )
     head = (
         f"POST {door.path} HTTP/1.1\r\nHost: 127.0.0.1:{door.port}\r\nAuthorization: Bearer {door.key}\r\n"
-        f"Content-Type: application/json\r\nAccept: */*\r\nContent-Length: {len(content)}\r\n\r\n"
+        f"Content-Type: application/json\r\nAccept: */*\r\n{_OF_THE_SDK if by_sdk else ''}"
+        f"Content-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
 

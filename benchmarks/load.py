@@ -66,7 +66,11 @@ class Load:
         self.scenario = scenario
         self.dialect = DIALECTS[job.door.dialect]
         self.request = build_request(
-            job.door, scenario.directive, whole=scenario.whole, prompt_bytes=scenario.prompt_bytes
+            job.door,
+            scenario.directive,
+            whole=scenario.whole,
+            prompt_bytes=scenario.prompt_bytes,
+            by_sdk=scenario.by_sdk,
         )
         self.tally = Tally()
         self.loop = Loop()

@@ -17,6 +17,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         checked: Every byte of each answer is kept and parsed, which makes the load generator slow.
         stamped: Pieces tell when the mock wrote them, for the lag; they cannot be `checked` then.
         prompt_bytes: Ordinary text in front of each question.
+        by_sdk: Asked as OpenAI's SDK asks, whose requests come again where an answer fails.
         leaves_after: The client breaks off after this many pieces; 0 is never.
         pause_ms: The client stops reading for so long after each read, and its socket holds little.
         is_cut: Streams outlast the run, and end with it.
@@ -38,6 +39,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     most_gap_ms: int = 0
     stamped: bool = False
     prompt_bytes: int = 0
+    by_sdk: bool = False
     leaves_after: int = 0
     pause_ms: int = 0
     is_cut: bool = False
@@ -91,6 +93,14 @@ _ALL = (
         least_seconds=3.0,
         once=True,
         read_it_for="errors and short answers, which must be 0; not its times",
+    ),
+    Scenario(
+        name="sdk",
+        clients=8,
+        pieces=1,
+        unit="request",
+        by_sdk=True,
+        read_it_for="CPU per streamed request of OpenAI's SDK, which may send it again",
     ),
     Scenario(
         name="paced",
